@@ -1,0 +1,262 @@
+"""`WorkersConfig`: `ai_workers:` in application.yaml, with `LEX_AI_WORKERS__*` over it."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import ClassVar, Literal, cast
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from lexigram_ray.core.errors import ConfigError
+
+ENV_PREFIX = "LEX_AI_WORKERS__"
+ENV_NESTED_DELIMITER = "__"
+CONFIG_SECTION = "ai_workers"
+DEFAULT_CONFIG_FILE = "application.yaml"
+DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+
+Environment = Literal["development", "staging", "production", "test"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EmbeddingSettings(_Section):
+    """Which model makes the vectors, and how exactly."""
+
+    model: str = Field(DEFAULT_MODEL, description="Model name, or the path of its folder")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="auto is bf16 where the CPU computes in it, else fp32"
+    )
+    cache: bool = Field(True, description="Keep every vector by the hash of its text")
+
+
+class ChunkingSettings(_Section):
+    """How text is cut into chunks."""
+
+    strategy: Literal["tokens", "characters"] = Field(
+        "tokens", description="Count with the model's own tokenizer, or count characters"
+    )
+    size: int | None = Field(
+        None, ge=1, description="Most tokens or characters in a chunk; the model's limit, or 1000"
+    )
+    overlap: int | None = Field(
+        None, ge=0, description="Tokens or characters repeated from the chunk before; 0, or 200"
+    )
+
+
+class ParserSettings(_Section):
+    """Limits of the process that parses documents."""
+
+    timeout_seconds: float = Field(120.0, gt=0, description="A document's time limit")
+    memory_mb: int = Field(4096, ge=256, description="Address space of the parser process")
+    max_decoded_mb: int = Field(256, ge=1, description="Most megabytes after decompression")
+    max_output_mb: int = Field(512, ge=1, description="Most megabytes of parsed text")
+    recycle_after: int = Field(500, ge=1, description="Documents parsed before a fresh process")
+    recycle_mb: int = Field(1024, ge=64, description="Resident memory before a fresh process")
+    ocr: bool = Field(False, description="Read pictures with tesseract, when it is installed")
+    ocr_language: str = Field("eng", description="tesseract's language code")
+
+
+class JobSettings(_Section):
+    """Leases and budgets of durable jobs."""
+
+    lease_seconds: float = Field(60.0, gt=0, description="How long a claim holds without a beat")
+    heartbeat_seconds: float = Field(10.0, gt=0, description="How often a claim is renewed")
+    crash_budget: int = Field(3, ge=1, description="Worker deaths before a document is quarantined")
+
+
+class RuntimeSettings(_Section):
+    """Where the work runs."""
+
+    inline_seconds: float = Field(
+        10.0, ge=0, description="Jobs estimated shorter than this run without Ray"
+    )
+    workers: int | None = Field(None, ge=1, description="Ingestion workers; else from the CPUs")
+
+
+class WorkersConfig(BaseSettings):
+    """Configuration of the workers.
+
+    Read from the `ai_workers:` section of application.yaml in the working directory, with
+    `LEX_AI_WORKERS__*` over it (`__` nests: `LEX_AI_WORKERS__PARSER__OCR=true`) and keyword
+    arguments over both.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter=ENV_NESTED_DELIMITER,
+        extra="forbid",
+        frozen=True,
+    )
+    config_file: ClassVar[Path] = Path(DEFAULT_CONFIG_FILE)
+
+    enabled: bool = Field(True, description="Master switch of all background workers")
+    name: str = "ai_workers"
+    env: Environment | None = Field(None, description="Deployment environment")
+    batch_embedding_concurrency: int = Field(3, ge=1, description="Batch embedding tasks at once")
+    document_ingestion_concurrency: int = Field(3, ge=1, description="Documents parsed at once")
+    enable_maintenance: bool = Field(True, description="Run the maintenance duties")
+    dlq_check_interval: int = Field(60, ge=1, description="Seconds between dead-letter sweeps")
+
+    state_dir: Path = Field(
+        default_factory=lambda: default_state_dir(),  # noqa: PLW0108 - it is defined below
+        description="Where all state is kept",
+    )
+    store_url: str | None = Field(None, description="SQLAlchemy URL; else SQLite in state_dir")
+    data_uri: str | None = Field(None, description="Collections, cache, payloads; else state_dir")
+    scratch_dir: Path | None = Field(None, description="Local scratch; else in state_dir")
+    allowed_roots: tuple[Path, ...] | None = Field(
+        None, description="Only paths below these are ingested; unset allows every path"
+    )
+    embedding: EmbeddingSettings = EmbeddingSettings()  # pyright: ignore[reportCallIssue]
+    chunking: ChunkingSettings = ChunkingSettings()  # pyright: ignore[reportCallIssue]
+    parser: ParserSettings = ParserSettings()  # pyright: ignore[reportCallIssue]
+    jobs: JobSettings = JobSettings()  # pyright: ignore[reportCallIssue]
+    runtime: RuntimeSettings = RuntimeSettings()  # pyright: ignore[reportCallIssue]
+
+    @property
+    def paths(self) -> StatePaths:
+        """Where each kind of state lies."""
+        return StatePaths(self)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Put keyword arguments over the environment over application.yaml."""
+        section = InitSettingsSource(settings_cls, _read_section(cls.config_file))
+        return init_settings, env_settings, section
+
+    @field_validator("state_dir", "scratch_dir")
+    @classmethod
+    def _absolute(cls, path: Path | None) -> Path | None:
+        # Ray's workers run in other directories: a relative path would mean another place there.
+        return path.expanduser().absolute() if path is not None else None
+
+    @field_validator("allowed_roots")
+    @classmethod
+    def _resolved(cls, roots: tuple[Path, ...] | None) -> tuple[Path, ...] | None:
+        return tuple(root.expanduser().resolve() for root in roots) if roots is not None else None
+
+
+def load_config(file: Path | None = None, **overrides: object) -> WorkersConfig:
+    """Read the configuration, and name what is wrong with it.
+
+    Args:
+        file: Instead of application.yaml in the working directory; must exist when given.
+        overrides: Values over file and environment.
+
+    Raises:
+        ConfigError: A key is unknown or a value is wrong.
+    """
+    if file is not None and not file.is_file():
+        raise ConfigError(f"no configuration file at {file}", hint="check the path of --config")
+    unknown = list(_unknown_environment_keys(os.environ))
+    if unknown:
+        raise ConfigError(unknown[0], hint="unset it, or spell it as the nearest known key")
+    settings = WorkersConfig if file is None else _reading(file)
+    try:
+        return settings(**overrides)  # pyright: ignore[reportArgumentType]
+    except ValidationError as error:
+        raise ConfigError(_first_problem(error), hint="see `lexigram-ray doctor`") from error
+
+
+def _reading(file: Path) -> type[WorkersConfig]:
+    class FileConfig(WorkersConfig):
+        config_file: ClassVar[Path] = file
+
+    return FileConfig
+
+
+def _read_section(file: Path) -> dict[str, object]:
+    if not file.is_file():
+        return {}
+    try:
+        document: object = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"{file} cannot be read as YAML: {error}") from error
+    if not isinstance(document, dict):
+        return {}
+    section = cast("dict[str, object]", document).get(CONFIG_SECTION) or {}
+    if not isinstance(section, dict):
+        raise ConfigError(f"`{CONFIG_SECTION}:` in {file} must hold keys and values")
+    return cast("dict[str, object]", section)
+
+
+def _unknown_environment_keys(environ: Mapping[str, str]) -> Iterator[str]:
+    # pydantic-settings lets unknown variables pass: a misspelt limit would silently not hold.
+    known = sorted(_environment_keys(WorkersConfig, ENV_PREFIX))
+    for key in sorted(environ):
+        upper = key.upper()
+        if upper.startswith(ENV_PREFIX) and upper not in known:
+            yield f"unknown setting {key} in the environment{_nearest(upper, known)}"
+
+
+def _environment_keys(model: type[BaseModel], prefix: str) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        key = f"{prefix}{name.upper()}"
+        yield key
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _environment_keys(field.annotation, f"{key}{ENV_NESTED_DELIMITER}")
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        parent, _, name = where.rpartition(".")
+        return f"unknown setting {where}{_nearest(name, _fields_of(parent))}"
+    return f"setting {where}: {first['msg']}, got {first['input']!r}"
+
+
+def _fields_of(parent: str) -> list[str]:
+    model: type[BaseModel] = WorkersConfig
+    for part in filter(None, parent.split(".")):
+        annotation = model.model_fields[part].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return sorted(model.model_fields)
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+class StatePaths:
+    """The places inside the state directory, as other programs rely on them."""
+
+    def __init__(self, config: WorkersConfig) -> None:
+        data = Path(config.data_uri) if config.data_uri else config.state_dir
+        self.root = config.state_dir
+        self.store_url = config.store_url or f"sqlite:///{config.state_dir / 'jobs.db'}"
+        self.lancedb = data / "lancedb"
+        self.cache = data / "cache"
+        self.payloads = data / "payloads"
+        self.models = config.state_dir / "models"
+        self.logs = config.state_dir / "logs"
+        self.scratch = config.scratch_dir or config.state_dir / "scratch"
+
+
+def default_state_dir() -> Path:
+    """Return `$XDG_DATA_HOME/lexigram-ray`, or its usual place under the home directory."""
+    data_home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(data_home) / "lexigram-ray"

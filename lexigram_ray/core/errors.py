@@ -1,0 +1,250 @@
+"""The error tree. Every error has a stable `code`, a `category`, an exit code and a way out.
+
+WorkerError                        LEX_ERR_AIWORK_001
+├── DLQError                       LEX_ERR_AIWORK_002
+├── MaintenanceError               LEX_ERR_AIWORK_003
+├── UsageError                     usage                 exit 2
+│   ├── ConfigError                config
+│   ├── InvalidNameError           invalid_name
+│   ├── CollectionNotFoundError    collection_not_found
+│   ├── CollectionMismatchError    collection_mismatch
+│   ├── ModelNotFoundError         model_not_found
+│   └── PathNotAllowedError        path_not_allowed
+├── UnreachableError               unreachable           exit 4
+│   ├── StoreUnreachableError      store_unreachable
+│   └── ClusterUnreachableError    cluster_unreachable
+├── DiskFullError                  disk_full
+├── IntegrityError                 integrity
+├── LeaseLostError                 lease_lost
+├── WriteConflictError             write_conflict
+├── EmbeddingError                 embedding_failed
+└── DocumentError                  document              one document, not the run
+    ├── UnreadableError            unreadable
+    ├── EncryptedError             encrypted
+    ├── CorruptError               corrupt
+    ├── ParseFailedError           parse_failed
+    ├── LimitExceededError         too_large
+    ├── ParserTimeoutError         parser_timeout
+    ├── ParserDiedError            parser_died
+    ├── RepeatedIdError            repeated_id
+    └── DocumentSkipped            its reason, such as `empty`
+"""
+
+from __future__ import annotations
+
+from lexigram_ray.core.types import FailureCategory
+
+
+class WorkerError(Exception):
+    """Base of every error that this package raises on purpose.
+
+    Args:
+        message: What happened, to what.
+        hint: The way out, shown to users after `try:`.
+    """
+
+    code: str = "LEX_ERR_AIWORK_001"
+    category: FailureCategory = FailureCategory.UNKNOWN
+    exit_code: int = 1
+
+    def __init__(self, message: str = "the worker failed", *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # BaseException's own __reduce__ drops keyword-only arguments, and Ray pickles every error.
+        return _rebuild, (type(self), self.message, self.hint, self.__dict__.copy())
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def _rebuild(
+    cls: type[WorkerError], message: str, hint: str | None, state: dict[str, object]
+) -> WorkerError:
+    error = cls.__new__(cls)
+    Exception.__init__(error, message)
+    error.message, error.hint = message, hint
+    error.__dict__.update(state)
+    return error
+
+
+class DLQError(WorkerError):
+    """A dead-letter operation failed."""
+
+    code = "LEX_ERR_AIWORK_002"
+
+
+class MaintenanceError(WorkerError):
+    """A maintenance task failed."""
+
+    code = "LEX_ERR_AIWORK_003"
+
+
+class UsageError(WorkerError):
+    """The request itself is wrong; nothing was done."""
+
+    code = "usage"
+    category = FailureCategory.PERMANENT
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A configuration value or key is wrong."""
+
+    code = "config"
+
+
+class InvalidNameError(UsageError):
+    """A collection's name cannot be used."""
+
+    code = "invalid_name"
+
+
+class CollectionNotFoundError(UsageError):
+    """No collection of that name exists."""
+
+    code = "collection_not_found"
+
+
+class CollectionMismatchError(UsageError):
+    """A collection was made with other settings than those asked for."""
+
+    code = "collection_mismatch"
+
+
+class ModelNotFoundError(UsageError):
+    """A model is neither on this machine nor to be had."""
+
+    code = "model_not_found"
+
+
+class PathNotAllowedError(UsageError):
+    """A path lies outside the configured `allowed_roots`."""
+
+    code = "path_not_allowed"
+
+
+class UnreachableError(WorkerError):
+    """Something that this run needs does not answer."""
+
+    code = "unreachable"
+    category = FailureCategory.TRANSIENT
+    exit_code = 4
+
+
+class StoreUnreachableError(UnreachableError):
+    """The job store cannot be opened."""
+
+    code = "store_unreachable"
+
+
+class ClusterUnreachableError(UnreachableError):
+    """The Ray cluster cannot be attached to."""
+
+    code = "cluster_unreachable"
+
+
+class DiskFullError(WorkerError):
+    """No space is left where state is kept."""
+
+    code = "disk_full"
+    category = FailureCategory.TRANSIENT
+
+
+class IntegrityError(WorkerError):
+    """The table does not hold what the ledger says."""
+
+    code = "integrity"
+    category = FailureCategory.PERMANENT
+
+
+class LeaseLostError(WorkerError):
+    """Another process owns this job now; this one must stop."""
+
+    code = "lease_lost"
+    category = FailureCategory.TRANSIENT
+
+
+class WriteConflictError(WorkerError):
+    """Lance refused a commit because another one came first."""
+
+    code = "write_conflict"
+    category = FailureCategory.TRANSIENT
+
+
+class EmbeddingError(WorkerError):
+    """The model or the embedding server failed, or returned what cannot be used."""
+
+    code = "embedding_failed"
+    category = FailureCategory.TRANSIENT
+
+
+class DocumentError(WorkerError):
+    """One document cannot be ingested; its neighbours can."""
+
+    code = "document"
+    category = FailureCategory.INVALID_INPUT
+
+
+class UnreadableError(DocumentError):
+    """The operating system refuses to read the file. Never remembered: asking again is cheap."""
+
+    code = "unreadable"
+    category = FailureCategory.PERMANENT
+
+
+class EncryptedError(DocumentError):
+    """The document needs a password."""
+
+    code = "encrypted"
+
+
+class CorruptError(DocumentError):
+    """The document is truncated or not what its format demands."""
+
+    code = "corrupt"
+
+
+class ParseFailedError(DocumentError):
+    """The parser gave up for another reason."""
+
+    code = "parse_failed"
+
+
+class LimitExceededError(DocumentError):
+    """The document, once decoded, is over a configured limit."""
+
+    code = "too_large"
+
+
+class ParserTimeoutError(DocumentError):
+    """The parser was killed at its time limit."""
+
+    code = "parser_timeout"
+
+
+class ParserDiedError(DocumentError):
+    """The parser process died, or was killed at its memory limit."""
+
+    code = "parser_died"
+
+
+class RepeatedIdError(DocumentError):
+    """An id occurs twice in one input."""
+
+    code = "repeated_id"
+
+
+class DocumentSkipped(DocumentError):
+    """There is nothing to ingest in this document, which is no failure.
+
+    Args:
+        message: Why, in words.
+        code: `empty`, `unsupported`, `no_text`, `not_a_file` or `dangling_link`.
+    """
+
+    def __init__(self, message: str, *, code: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.code = code

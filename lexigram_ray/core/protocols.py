@@ -1,0 +1,52 @@
+"""Seams between layers, named for the role. Each has at least two real implementations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexigram_ray.core.types import Document, ModelSpec, ParsedDocument
+
+
+class EmbeddingProvider(Protocol):
+    """Turns texts into vectors."""
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The model whose vectors these are."""
+        ...
+
+    def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embed documents, in order.
+
+        Returns:
+            float32, shape `(len(texts), spec.dimension)`, rows L2-normalised, never NaN.
+
+        Raises:
+            EmbeddingError: The model failed or returned what cannot be used.
+        """
+        ...
+
+    def embed_query(self, text: str) -> NDArray[np.float32]:
+        """Embed one query, with the model's query prompt: float32, shape `(spec.dimension,)`."""
+        ...
+
+
+class DocumentParser(Protocol):
+    """Turns a document's bytes into text."""
+
+    def parse(self, document: Document) -> ParsedDocument:
+        """Parse one document.
+
+        Raises:
+            DocumentSkipped: There is nothing to ingest in it.
+            DocumentError: It cannot be parsed.
+        """
+        ...
+
+    def close(self) -> None:
+        """End whatever processes the parser holds."""
+        ...

@@ -1,0 +1,1 @@
+"""The embedding engine: models, tokenising, batches, cache. No Ray."""

@@ -1,0 +1,1 @@
+"""From a path to chunks: sources, sandboxed parsing, chunking. Plain functions, no Ray."""

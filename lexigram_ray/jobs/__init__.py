@@ -1,0 +1,1 @@
+"""Durable state and the plain in-process execution of a unit. No Ray."""

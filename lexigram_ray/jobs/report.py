@@ -1,0 +1,177 @@
+"""What an ingestion is asked, what it tells while it runs, and what it answers at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from lexigram_ray.core.types import FailureCategory, JobStatus, Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestRequest:
+    """One run of the main job.
+
+    Attributes:
+        paths: Files and folders as the user gave them.
+        collection: Name of the collection; it is made when it does not exist.
+        prune: Remove the documents under `paths` that are no longer there.
+        retry_failed: Try remembered failures again although their files are unchanged.
+        address: A running Ray cluster to attach to; None for this machine.
+    """
+
+    paths: tuple[Path, ...]
+    collection: str
+    prune: bool = False
+    retry_failed: bool = False
+    address: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """A document that was skipped or failed, as the run reports it."""
+
+    source: str
+    outcome: Outcome
+    category: FailureCategory
+    code: str
+    reason: str
+
+    def to_dict(self) -> dict[str, str]:
+        """Return the contract's object."""
+        return {
+            "source": self.source,
+            "outcome": self.outcome.value,
+            "category": self.category.value,
+            "code": self.code,
+            "reason": self.reason,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentCounts:
+    """`found == ingested + unchanged + skipped + failed`, always."""
+
+    found: int = 0
+    ingested: int = 0
+    unchanged: int = 0
+    skipped: int = 0
+    failed: int = 0
+    removed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestReport:
+    """How an ingestion ended; `to_dict` is what `--json` prints.
+
+    Attributes:
+        adopted: Whether this run went on with an unfinished job, or waited for another's.
+        notes: Sentences for the user, such as why nothing was pruned.
+        error: Why the job failed; None unless `status` is `failed`.
+    """
+
+    job_id: str
+    collection: str
+    status: JobStatus
+    documents: DocumentCounts
+    chunks_written: int
+    chunks_removed: int
+    embeddings_computed: int
+    embeddings_cached: int
+    rows: int
+    duration_seconds: float
+    problems: tuple[Problem, ...] = ()
+    adopted: bool = False
+    notes: tuple[str, ...] = ()
+    error: str | None = None
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the contract's object."""
+        return {
+            "job_id": self.job_id,
+            "collection": self.collection,
+            "status": self.status.value,
+            "documents": asdict(self.documents),
+            "chunks": {"written": self.chunks_written, "removed": self.chunks_removed},
+            "embeddings": {"computed": self.embeddings_computed, "cached": self.embeddings_cached},
+            "rows": self.rows,
+            "duration_seconds": round(self.duration_seconds, 3),
+            "problems": [problem.to_dict() for problem in self.problems],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DryRunReport:
+    """What a run would do and cost. Names that begin with `estimated` come from a sample.
+
+    Attributes:
+        new, changed, unchanged, removed: Documents; `removed` counts only with `prune`.
+        remembered: Documents that would be reported again as skipped or failed.
+        estimated_disk_bytes: Rows and cache together.
+    """
+
+    collection: str
+    found: int
+    new: int
+    changed: int
+    unchanged: int
+    remembered: int
+    removed: int
+    estimated_chunks: int
+    estimated_tokens: int
+    estimated_seconds: float
+    estimated_disk_bytes: int
+    problems: tuple[Problem, ...] = field(default=())
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the object that `--dry-run --json` prints."""
+        return {
+            "collection": self.collection,
+            "dry_run": True,
+            "documents": {
+                "found": self.found,
+                "new": self.new,
+                "changed": self.changed,
+                "unchanged": self.unchanged,
+                "remembered": self.remembered,
+                "removed": self.removed,
+            },
+            "estimated": {
+                "chunks": self.estimated_chunks,
+                "tokens": self.estimated_tokens,
+                "seconds": round(self.estimated_seconds, 1),
+                "disk_bytes": self.estimated_disk_bytes,
+            },
+            "problems": [problem.to_dict() for problem in self.problems],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """A moment of a run.
+
+    Attributes:
+        phase: `scanning`, `starting` (Ray, model), `ingesting`, `indexing`, `checking`, `waiting`.
+        documents_total: 0 while scanning.
+        bytes_done, bytes_total: Of the documents to be worked on; what an ETA is made of.
+        current: The document that ended last.
+        seconds_remaining: From a smoothed average; None while unknown.
+    """
+
+    phase: str
+    job_id: str = ""
+    documents_done: int = 0
+    documents_total: int = 0
+    chunks_done: int = 0
+    chunks_cached: int = 0
+    bytes_done: int = 0
+    bytes_total: int = 0
+    skipped: int = 0
+    failed: int = 0
+    current: str = ""
+    seconds_elapsed: float = 0.0
+    seconds_remaining: float | None = None
+
+
+ProgressCallback = Callable[[Progress], None]

@@ -1,0 +1,1 @@
+"""Ray: local start and attach, ingestion workers, warm embedders."""

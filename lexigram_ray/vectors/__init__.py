@@ -1,0 +1,1 @@
+"""Lance: schema, idempotent writes, search, collections."""
