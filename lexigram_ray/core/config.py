@@ -60,7 +60,7 @@ class ParserSettings(_Section):
     """Limits of the process that parses documents."""
 
     timeout_seconds: float = Field(120.0, gt=0, description="A document's time limit")
-    memory_mb: int = Field(4096, ge=256, description="Address space of the parser process")
+    memory_mb: int = Field(4096, ge=512, description="Address space of the parser process")
     max_decoded_mb: int = Field(256, ge=1, description="Most megabytes after decompression")
     max_output_mb: int = Field(512, ge=1, description="Most megabytes of parsed text")
     recycle_after: int = Field(500, ge=1, description="Documents parsed before a fresh process")
@@ -173,9 +173,11 @@ def load_config(file: Path | None = None, **overrides: object) -> WorkersConfig:
         raise ConfigError(unknown[0], hint="unset it, or spell it as the nearest known key")
     settings = WorkersConfig if file is None else _reading(file)
     try:
-        return settings(**overrides)  # pyright: ignore[reportArgumentType]
+        read = settings(**overrides)  # pyright: ignore[reportArgumentType]
     except ValidationError as error:
         raise ConfigError(_first_problem(error), hint="see `lexigram-ray doctor`") from error
+    # Always of the one importable class, so that it pickles to other processes.
+    return WorkersConfig.model_construct(**dict(read))
 
 
 def _reading(file: Path) -> type[WorkersConfig]:
@@ -251,6 +253,7 @@ class StatePaths:
         self.lancedb = data / "lancedb"
         self.cache = data / "cache"
         self.payloads = data / "payloads"
+        self.parsed = self.payloads / "parsed"
         self.models = config.state_dir / "models"
         self.logs = config.state_dir / "logs"
         self.scratch = config.scratch_dir or config.state_dir / "scratch"

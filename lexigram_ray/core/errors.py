@@ -18,8 +18,10 @@ WorkerError                        LEX_ERR_AIWORK_001
 ├── LeaseLostError                 lease_lost
 ├── WriteConflictError             write_conflict
 ├── EmbeddingError                 embedding_failed
+├── EmbedderDiedError              embedder_died
 └── DocumentError                  document              one document, not the run
     ├── UnreadableError            unreadable
+    ├── ChangedError               changed
     ├── EncryptedError             encrypted
     ├── CorruptError               corrupt
     ├── ParseFailedError           parse_failed
@@ -181,6 +183,13 @@ class EmbeddingError(WorkerError):
     category = FailureCategory.TRANSIENT
 
 
+class EmbedderDiedError(WorkerError):
+    """The process that holds the model died with texts in hand."""
+
+    code = "embedder_died"
+    category = FailureCategory.TRANSIENT
+
+
 class DocumentError(WorkerError):
     """One document cannot be ingested; its neighbours can."""
 
@@ -193,6 +202,13 @@ class UnreadableError(DocumentError):
 
     code = "unreadable"
     category = FailureCategory.PERMANENT
+
+
+class ChangedError(DocumentError):
+    """The file's bytes are no longer those that were hashed. Hash it again and try again."""
+
+    code = "changed"
+    category = FailureCategory.TRANSIENT
 
 
 class EncryptedError(DocumentError):
@@ -242,7 +258,8 @@ class DocumentSkipped(DocumentError):
 
     Args:
         message: Why, in words.
-        code: `empty`, `unsupported`, `no_text`, `not_a_file` or `dangling_link`.
+        code: `empty`, `unsupported`, `no_text`; of a scan also `not_a_file`, `dangling_link`,
+            `ignored`, `vanished` and `path_not_allowed`.
     """
 
     def __init__(self, message: str, *, code: str, hint: str | None = None) -> None:

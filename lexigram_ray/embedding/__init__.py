@@ -1,1 +1,1 @@
-"""The embedding engine: models, tokenising, batches, cache. No Ray."""
+"""Texts into vectors: find a model, tokenise, run it, keep every vector by its text's hash."""

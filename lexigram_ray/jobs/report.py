@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from lexigram_ray.core.types import FailureCategory, JobStatus, Outcome
 
@@ -47,6 +48,17 @@ class Problem:
             "code": self.code,
             "reason": self.reason,
         }
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, str]) -> Problem:
+        """Read back what `to_dict` wrote."""
+        return cls(
+            source=raw["source"],
+            outcome=Outcome(raw["outcome"]),
+            category=FailureCategory(raw["category"]),
+            code=raw["code"],
+            reason=raw["reason"],
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +111,24 @@ class IngestReport:
             "duration_seconds": round(self.duration_seconds, 3),
             "problems": [problem.to_dict() for problem in self.problems],
         }
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any], *, adopted: bool) -> IngestReport:
+        """Read back what `to_dict` wrote: the summary of a job that another process ran."""
+        return cls(
+            job_id=raw["job_id"],
+            collection=raw["collection"],
+            status=JobStatus(raw["status"]),
+            documents=DocumentCounts(**raw["documents"]),
+            chunks_written=raw["chunks"]["written"],
+            chunks_removed=raw["chunks"]["removed"],
+            embeddings_computed=raw["embeddings"]["computed"],
+            embeddings_cached=raw["embeddings"]["cached"],
+            rows=raw["rows"],
+            duration_seconds=raw["duration_seconds"],
+            problems=tuple(Problem.from_dict(problem) for problem in raw["problems"]),
+            adopted=adopted,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,114 @@
+"""The commands and the program's one entrance."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from lexigram_ray import __version__
+from lexigram_ray.cli.collections import collections_app
+from lexigram_ray.cli.doctor import doctor
+from lexigram_ray.cli.error_edge import report
+from lexigram_ray.cli.exit_codes import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE
+from lexigram_ray.cli.help_text import help_of
+from lexigram_ray.cli.ingest import ingest
+from lexigram_ray.cli.invocation import (
+    PROGRAM,
+    ConfigOption,
+    DebugOption,
+    Invocation,
+    JsonOption,
+    StateOption,
+)
+from lexigram_ray.cli.messages import log_to
+from lexigram_ray.cli.output import printable, say
+from lexigram_ray.cli.search import search
+
+app = typer.Typer(
+    name=PROGRAM,
+    invoke_without_command=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run one command and return its exit code; every error ends here."""
+    invocation = Invocation.begin(argv)
+    try:
+        with log_to(_say_log, debug=invocation.debug):
+            code = app(args=list(argv), prog_name=PROGRAM, standalone_mode=False, obj=invocation)
+        if code == EXIT_INTERRUPTED and not invocation.answered:
+            return report(KeyboardInterrupt(), invocation)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one error edge
+        return report(error, invocation)
+    return code if isinstance(code, int) else EXIT_DONE
+
+
+def _say_log(text: str, label: str, style: str) -> None:
+    say(printable(text), label=label, style=style)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"{PROGRAM} {__version__}")
+        raise typer.Exit
+
+
+def root(
+    ctx: typer.Context,
+    *,
+    state: StateOption = None,
+    config: ConfigOption = None,
+    json: JsonOption = False,
+    debug: DebugOption = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Documents and texts into searchable vectors: nothing lost, nothing twice.
+
+    Examples:
+      lexigram-ray ingest ~/papers --collection papers
+      lexigram-ray search "how are leases renewed" --collection papers
+      lexigram-ray collections list
+      lexigram-ray doctor
+
+    Exit codes:
+      0    done
+      1    failed, or every record failed (so does any code that is not listed)
+      2    wrong use: nothing was done
+      3    done, but some records failed
+      4    cluster or store unreachable, or not authorised
+      130  interrupted: the same command goes on from there
+
+    Every option has an environment variable, named in its command's help. Configuration is read
+    from `ai_workers:` in ./application.yaml, with LEX_AI_WORKERS__* over it and options over both.
+    """
+    Invocation.of(ctx, state, config, json=json, debug=debug)
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help(), err=True)
+        raise typer.Exit(EXIT_USAGE)
+
+
+app.callback(help=help_of(root))(root)
+app.command("ingest", help=help_of(ingest), short_help="Put documents into a collection.")(ingest)
+app.command("search", help=help_of(search), short_help="Find passages that answer a question.")(
+    search
+)
+app.command("doctor", help=help_of(doctor), short_help="Check this machine and its settings.")(
+    doctor
+)
+app.add_typer(collections_app, name="collections", short_help="List, show and drop collections.")

@@ -1,0 +1,185 @@
+"""torch to OpenVINO, once a model: converted, checked against torch, kept."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import shutil
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lexigram_ray.core.errors import EmbeddingError, ModelNotFoundError
+from lexigram_ray.embedding import model_store
+from lexigram_ray.embedding.fingerprint import fingerprint
+from lexigram_ray.embedding.inference import Backend, vectors_of
+from lexigram_ray.embedding.locks import exclusive_lock
+from lexigram_ray.embedding.models import LocalModel
+from lexigram_ray.embedding.openvino_engine import OpenVinoBackend
+from lexigram_ray.embedding.tokenizing import TextEncoder, load_tokenizer
+
+if TYPE_CHECKING:
+    import openvino
+
+    from lexigram_ray.embedding.torch_engine import TorchBackend
+
+MIN_COSINE = 0.999
+# Short and long, plain and odd, so that batches have padding and no branch of a trace is missed.
+CANARIES = (
+    "",
+    "water",
+    "How do I undo the last commit?",
+    "The committee met on Tuesday and put the question off until the budget was known.",
+    "def parse(line: str) -> dict[str, int]:\n    return {k: int(v) for k, v in pairs(line)}",
+    "Größe, naïveté, Ελληνικά, 東京都, Москва, 😀 — and a | table | of | cells |",
+    "A licence grants rights; a warranty promises quality. This one does the first only. " * 40,
+)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConvertedModel:
+    """A model for OpenVINO, from disk or, where the disk would not take it, in memory."""
+
+    model: Path | openvino.Model
+    tokenizer_file: Path
+
+
+def converted(model: LocalModel, *, models_dir: Path, threads: int) -> ConvertedModel | None:
+    """Return the model for OpenVINO, converting it at the first use on this machine.
+
+    Processes that come at once wait for the first one's conversion. torch and transformers are
+    imported for a conversion only.
+
+    Returns:
+        None where OpenVINO's vectors are not torch's, or it does not support the model: torch
+        must run it.
+
+    Raises:
+        ModelNotFoundError: It has to be converted, and torch or transformers is not installed.
+    """
+    target = models_dir / fingerprint(model.spec)
+    kept = model_store.read_kept(target)
+    if kept is None or not _is_current(kept):
+        try:
+            kept = _convert_and_keep(model, target, threads)
+        except OSError as error:
+            logger.warning("converted model cannot be kept in %s: %s", models_dir, error)
+            return _convert_in_memory(model, threads)
+    if kept.backend != "openvino":
+        return None
+    return ConvertedModel(
+        model=kept.folder / model_store.MODEL, tokenizer_file=kept.folder / model_store.TOKENIZER
+    )
+
+
+def _is_current(kept: model_store.KeptModel) -> bool:
+    # What this OpenVINO could not convert, another one may.
+    return kept.backend == "openvino" or kept.facts.get("openvino") == metadata.version("openvino")
+
+
+def _convert_and_keep(model: LocalModel, target: Path, threads: int) -> model_store.KeptModel:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with exclusive_lock(target.parent / f".{target.name}.lock"):
+        kept = model_store.read_kept(target)
+        if kept is not None and _is_current(kept):
+            return kept
+        model_store.remove_remains(target)
+        shutil.rmtree(target, ignore_errors=True)
+        _check_space(model, target.parent)
+        facts: dict[str, object] = {
+            "spec": asdict(model.spec),
+            "openvino": metadata.version("openvino"),
+        }
+        with model_store.new_folder(target, facts) as folder:
+            facts.update(_convert_into(folder, model, threads))
+    kept = model_store.read_kept(target)
+    if kept is None:
+        raise OSError(errno.EIO, "the converted model was not written whole", str(target))
+    return kept
+
+
+def _convert_into(folder: Path, model: LocalModel, threads: int) -> dict[str, object]:
+    """Fill `folder`; return the backend that will run the model, and why."""
+    import openvino
+
+    reference = _torch_backend(model, threads)
+    try:
+        path = folder / model_store.MODEL
+        openvino.save_model(reference.traced(), path, compress_to_fp16=False)
+        cosine = _agreement(model, path, reference, threads)
+    except OSError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, torch runs the model; it is logged
+        return _torch_stays(folder, model, f"{type(error).__name__}: {error}"[:500])
+    if cosine < MIN_COSINE:
+        return _torch_stays(folder, model, f"cosine to torch is {cosine:.5f}")
+    shutil.copyfile(model.tokenizer_file, folder / model_store.TOKENIZER)
+    logger.info("model %s converted to OpenVINO, cosine %.6f", model.spec.name, cosine)
+    return {"backend": "openvino", "cosine": cosine}
+
+
+def _torch_stays(folder: Path, model: LocalModel, reason: str) -> dict[str, object]:
+    logger.warning("model %s stays on torch: %s", model.spec.name, reason)
+    for path in folder.iterdir():
+        path.unlink()
+    return {"backend": "torch", "reason": reason}
+
+
+def _convert_in_memory(model: LocalModel, threads: int) -> ConvertedModel | None:
+    reference = _torch_backend(model, threads)
+    try:
+        traced = reference.traced()
+        cosine = _agreement(model, traced, reference, threads)
+    except Exception as error:  # noqa: BLE001 - whatever it is, torch runs the model; it is logged
+        logger.warning("model %s stays on torch: %s", model.spec.name, error)
+        return None
+    if cosine < MIN_COSINE:
+        logger.warning("model %s stays on torch: cosine %.5f", model.spec.name, cosine)
+        return None
+    return ConvertedModel(model=traced, tokenizer_file=model.tokenizer_file)
+
+
+def _torch_backend(model: LocalModel, threads: int) -> TorchBackend:
+    try:
+        from lexigram_ray.embedding.torch_engine import TorchBackend
+
+        return TorchBackend(model.folder, precision="fp32", threads=threads)
+    except ImportError as error:
+        raise ModelNotFoundError(
+            f"model {model.spec.name} must be converted once, and {error.name} is not installed",
+            hint="`pip install torch transformers`, or copy `models/` from a machine that has it",
+        ) from error
+
+
+def _agreement(
+    model: LocalModel, converted_to: Path | openvino.Model, reference: Backend, threads: int
+) -> float:
+    candidate = OpenVinoBackend(converted_to, precision=model.spec.precision, threads=threads)
+    encoder = TextEncoder(load_tokenizer(model), model.spec.max_tokens)
+    ours, theirs = (
+        vectors_of(
+            CANARIES,
+            backend=backend,
+            encoder=encoder,
+            dimension=model.spec.dimension,
+            pooling=model.spec.pooling,
+        )
+        for backend in (candidate, reference)
+    )
+    cosine = np.einsum("ij,ij->i", ours, theirs).min()
+    if not np.isfinite(cosine):
+        raise EmbeddingError("a canary text's vector is not finite")
+    return float(cosine)
+
+
+def _check_space(model: LocalModel, parent: Path) -> None:
+    # OpenVINO does not say so when it could not write its file to the end.
+    needed = sum(path.stat().st_size for path in model.folder.iterdir() if path.is_file())
+    free = shutil.disk_usage(parent).free
+    if free < needed + (needed >> 2):
+        raise OSError(errno.ENOSPC, f"{free >> 20} MB are free, {needed >> 20} needed", str(parent))

@@ -1,0 +1,100 @@
+"""A model's revision: one hash over its files, remembered so that a start need not read them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+MEMORY_FILE = "revisions.json"
+REMEMBER_FROM_BYTES = 1 << 20
+
+logger = logging.getLogger(__name__)
+
+
+def revision_of(files: Sequence[Path], root: Path, *, models_dir: Path) -> str:
+    """Hash `files` by their names below `root` and their content.
+
+    Files of a megabyte and more are hashed once, and again only when their `stat` changes.
+
+    Returns:
+        32 hex digits.
+
+    Raises:
+        OSError: A file cannot be read.
+    """
+    memory = _Memory(models_dir / MEMORY_FILE)
+    whole = hashlib.sha256()
+    for path in sorted(files):
+        whole.update(f"{path.relative_to(root).as_posix()}\0{memory.hash_of(path)}\n".encode())
+    memory.save()
+    return whole.hexdigest()[:32]
+
+
+class _Memory:
+    """Hashes by path and `stat`."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._known = _read(file)
+        self._changed = False
+
+    def hash_of(self, path: Path) -> str:
+        status = path.stat()
+        if status.st_size < REMEMBER_FROM_BYTES:
+            return _hash(path)
+        stamp = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+        key = str(path.resolve())
+        known = self._known.get(key)
+        if known is not None and known[:-1] == stamp:
+            return str(known[-1])
+        self._known[key] = [*stamp, _hash(path)]
+        self._changed = True
+        return str(self._known[key][-1])
+
+    def save(self) -> None:
+        if not self._changed:
+            return
+        try:
+            _write(self._file, json.dumps(self._known, sort_keys=True, indent=1))
+        except OSError as error:  # the next start hashes again, and is only slower
+            logger.debug("cannot write %s: %s", self._file, error)
+
+
+def _read(file: Path) -> dict[str, list[object]]:
+    try:
+        content: object = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(content, dict):
+        return {}
+    entries = cast("dict[str, object]", content)
+    return {
+        path: cast("list[object]", entry)
+        for path, entry in entries.items()
+        if isinstance(entry, list) and entry
+    }
+
+
+def _write(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as output:
+            output.write(text)
+        os.replace(temporary, file)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,59 @@
+"""XML of any vocabulary to text: one paragraph for each element that holds words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lxml import etree  # pyright: ignore[reportAttributeAccessIssue] - lxml has no stubs
+
+from lexigram_ray.core.errors import CorruptError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class XmlText:
+    """The words of an XML file, and its first `title`."""
+
+    text: str
+    title: str
+
+
+def convert(data: bytes) -> XmlText:
+    """Read XML, as far as it goes where it is broken.
+
+    Element names and attributes are for programs; only what stands between tags is for readers.
+
+    Raises:
+        CorruptError: It is no XML at all.
+    """
+    # Entities are not resolved: a file may not read others or multiply itself.
+    parser = etree.XMLParser(
+        resolve_entities=False, no_network=True, recover=True, remove_comments=True, remove_pis=True
+    )
+    root = etree.fromstring(data, parser)
+    if root is None:
+        raise CorruptError("it begins as XML but is none")
+    title = root.find(".//{*}title")
+    return XmlText(
+        text="\n\n".join(_paragraphs(root)), title="" if title is None else _words(title)
+    )
+
+
+def _paragraphs(root: etree._Element) -> Iterator[str]:  # pyright: ignore[reportPrivateUsage]
+    pending = [root]
+    while pending:
+        element = pending.pop()
+        if _has_words_of_its_own(element) or len(element) == 0:
+            words = _words(element)
+            if words:
+                yield words
+        else:
+            pending.extend(reversed(element))
+
+
+def _has_words_of_its_own(element: etree._Element) -> bool:  # pyright: ignore[reportPrivateUsage]
+    return any(text and text.strip() for text in (element.text, *(c.tail for c in element)))
+
+
+def _words(element: etree._Element) -> str:  # pyright: ignore[reportPrivateUsage]
+    return " ".join("".join(element.itertext()).split())

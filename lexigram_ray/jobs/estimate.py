@@ -1,0 +1,167 @@
+"""What a run would cost: from sizes alone, and from a sample that is really parsed and chunked."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from lexigram_ray.core.config import WorkersConfig
+from lexigram_ray.core.errors import DocumentError
+from lexigram_ray.core.types import Document
+from lexigram_ray.embedding.tokenizing import load_tokenizer
+from lexigram_ray.ingestion.chunker import Chunker
+from lexigram_ray.ingestion.parsed_store import ParsedStore, parser_fingerprint
+from lexigram_ray.ingestion.sandbox import SandboxedParser
+from lexigram_ray.ingestion.sources import Scan
+from lexigram_ray.jobs.plan import Plan, PlanRules, make_plan, problem_of
+from lexigram_ray.jobs.prune import gone
+from lexigram_ray.jobs.records import LedgerEntry, LedgerState
+from lexigram_ray.jobs.report import DryRunReport, IngestRequest, Problem
+from lexigram_ray.jobs.store import Store
+from lexigram_ray.jobs.toolbox import Recipe, read_recipe
+from lexigram_ray.vectors.collections import Collections, validate_name
+
+TOKENS_PER_SECOND_AND_CORE = 5_000
+"""A small encoder on a current server core; only the order of magnitude matters here."""
+
+BYTES_PER_TOKEN = 6.0
+START_SECONDS = 4.0
+SAMPLE_DOCUMENTS = 24
+SAMPLE_SECONDS = 5.0
+ROW_BYTES = 300
+"""What a row costs beside its text and its vector: id, source, title, offsets, hashes."""
+
+
+def estimate_seconds(unknown_bytes: float) -> float:
+    """Return the rough time of a job from the bytes of content that has never been embedded."""
+    return seconds_for(unknown_bytes / BYTES_PER_TOKEN)
+
+
+def seconds_for(tokens: float) -> float:
+    """Return the rough time of embedding so many tokens on this machine."""
+    return tokens / (TOKENS_PER_SECOND_AND_CORE * (os.cpu_count() or 1))
+
+
+@dataclass(slots=True)
+class _Ratio:
+    bytes: int = 0
+    chunks: int = 0
+    tokens: int = 0
+    characters: int = 0
+
+
+def dry_run(config: WorkersConfig, request: IngestRequest) -> DryRunReport:
+    """Say what `ingest` would do and cost. Loads no model, starts no Ray, changes no ledger.
+
+    Raises:
+        UsageError: As `ingest` would.
+    """
+    validate_name(request.collection)
+    scan = Scan(request.paths, allowed_roots=config.allowed_roots)
+    recipe = read_recipe(config)
+    collections = Collections(config.paths.lancedb)
+    if collections.exists(request.collection):
+        collections.open(request.collection).check_settings(recipe.settings)
+    ledger = _ledger(config, request.collection)
+    rules = PlanRules(
+        job_id="",
+        chunker=recipe.chunker.name,
+        model=recipe.model_key,
+        parser=parser_fingerprint(config.parser),
+        retry_failed=request.retry_failed,
+    )
+    plan = make_plan(scan, ledger, rules, time.time_ns())
+    known = {e.content_hash for e in ledger.values() if e.state == LedgerState.DONE}
+    total, unknown = _extrapolate(plan.todo, known, _sample(config, recipe, plan.todo))
+    removed = [entry for entry in gone(ledger, scan, plan.seen) if entry.chunks > 0]
+    row_bytes = ROW_BYTES + 2 * 4 * recipe.model.spec.dimension
+    return DryRunReport(
+        collection=request.collection,
+        found=len(plan.seen),
+        new=len(plan.todo) - len(plan.changed),
+        changed=len(plan.changed),
+        unchanged=len(plan.unchanged),
+        remembered=len(plan.remembered) + len(plan.found_problems),
+        removed=len(removed) if request.prune else 0,
+        estimated_chunks=total.chunks,
+        estimated_tokens=total.tokens,
+        estimated_seconds=seconds_for(unknown.tokens) + (START_SECONDS if plan.todo else 0.0),
+        estimated_disk_bytes=total.chunks * row_bytes + 2 * total.characters,
+        problems=_problems(plan),
+    )
+
+
+def _ledger(config: WorkersConfig, collection: str) -> Mapping[str, LedgerEntry]:
+    url = config.paths.store_url
+    if url.startswith("sqlite:///") and not os.path.exists(url.removeprefix("sqlite:///")):
+        return {}
+    with Store.open(url) as store:
+        return store.ledger(collection)
+
+
+def _sample(
+    config: WorkersConfig, recipe: Recipe, documents: Sequence[Document]
+) -> dict[str, _Ratio]:
+    """Parse and chunk a few documents, evenly spread; ratios by suffix, `""` over all."""
+    ratios: dict[str, _Ratio] = defaultdict(_Ratio)
+    step = max(1, len(documents) // SAMPLE_DOCUMENTS)
+    chunker = Chunker(recipe.chunker, load_tokenizer(recipe.model))
+    parser = SandboxedParser(config.parser, ParsedStore(config.paths.parsed))
+    deadline = time.monotonic() + SAMPLE_SECONDS
+    try:
+        for document in documents[::step]:
+            if time.monotonic() > deadline:
+                break
+            try:
+                texts = [chunk.text for chunk in chunker.chunks(parser.parse(document))]
+            except DocumentError:
+                texts = []
+            for key in ("", _suffix(document)):
+                ratio = ratios[key]
+                ratio.bytes += document.stamp.size
+                ratio.chunks += len(texts)
+                ratio.tokens += sum(chunker.tokens_in(text) for text in texts)
+                ratio.characters += sum(map(len, texts))
+    finally:
+        parser.close()
+    return ratios
+
+
+def _extrapolate(
+    documents: Sequence[Document], known: set[str], ratios: Mapping[str, _Ratio]
+) -> tuple[_Ratio, _Ratio]:
+    """Return the estimated work of all documents, and of those whose content is unknown."""
+    total, unknown = _Ratio(), _Ratio()
+    for document in documents:
+        ratio = ratios.get(_suffix(document)) or ratios.get("")
+        if ratio is None or ratio.bytes == 0:
+            continue
+        share = document.stamp.size / ratio.bytes
+        for sums in (total,) if document.content_hash in known else (total, unknown):
+            sums.bytes += document.stamp.size
+            sums.chunks += round(share * ratio.chunks)
+            sums.tokens += round(share * ratio.tokens)
+            sums.characters += round(share * ratio.characters)
+    return total, unknown
+
+
+def _suffix(document: Document) -> str:
+    return PurePath(document.path).suffix.lower()
+
+
+def _problems(plan: Plan) -> tuple[Problem, ...]:
+    found = [
+        Problem(
+            source=document.source,
+            outcome=outcome,
+            category=failure.category,
+            code=failure.code,
+            reason=failure.reason,
+        )
+        for document, outcome, failure in plan.found_problems
+    ]
+    return (*map(problem_of, plan.remembered), *found)

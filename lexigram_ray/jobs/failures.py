@@ -1,0 +1,49 @@
+"""From an exception to the record of it."""
+
+from __future__ import annotations
+
+import errno
+import traceback
+
+from lexigram_ray.core.errors import DiskFullError, EmbedderDiedError, WorkerError
+from lexigram_ray.core.types import Failure, FailureCategory
+
+TRACEBACK_CHARACTERS = 8_000
+
+
+def failure_of(error: BaseException) -> Failure:
+    """Describe an error as the record of one document."""
+    trace = "".join(traceback.format_exception(error))[-TRACEBACK_CHARACTERS:]
+    if isinstance(error, WorkerError):
+        reason = error.message if error.hint is None else f"{error.message} ({error.hint})"
+        return Failure(
+            category=error.category,
+            code=error.code,
+            reason=reason,
+            error_type=type(error).__qualname__,
+            traceback=trace,
+        )
+    return Failure(
+        category=FailureCategory.UNKNOWN,
+        code="unexpected",
+        reason=f"{type(error).__name__}: {error}",
+        error_type=f"{type(error).__module__}.{type(error).__qualname__}",
+        traceback=trace,
+    )
+
+
+def raise_if_machine_wide(error: BaseException) -> None:
+    """Re-raise what is no document's fault: it would fail all the others as well.
+
+    Raises:
+        DiskFullError: No space is left.
+        EmbedderDiedError: The process that holds the model died.
+        MemoryError: The worker itself is out of memory.
+    """
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        raise DiskFullError(
+            f"no space left on the device: {error.filename or error}",
+            hint="free some space and run the same command again",
+        ) from error
+    if isinstance(error, (DiskFullError, EmbedderDiedError, MemoryError)):
+        raise error

@@ -1,0 +1,141 @@
+"""The main job, from paths to a searchable table: submit, claim, run, finish.
+
+Nothing here knows Ray: the pool of workers comes in as an argument.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from lexigram_ray.core.config import WorkersConfig
+from lexigram_ray.core.errors import LeaseLostError, WorkerError
+from lexigram_ray.core.ids import hash_text
+from lexigram_ray.core.types import JobStatus
+from lexigram_ray.ingestion.sources import Scan
+from lexigram_ray.jobs.records import Busy, Claim, Owner
+from lexigram_ray.jobs.report import IngestReport, IngestRequest, ProgressCallback
+from lexigram_ray.jobs.run import Interrupted, PoolFactory, Run
+from lexigram_ray.jobs.store import Store
+from lexigram_ray.jobs.toolbox import Recipe, read_recipe
+from lexigram_ray.jobs.tracker import Tracker
+from lexigram_ray.jobs.waiting import wait_for_other
+from lexigram_ray.vectors.collection import Collection
+from lexigram_ray.vectors.collections import Collections, validate_name
+
+logger = logging.getLogger("lexigram_ray")
+
+KIND = "ingest"
+CREATE_SECONDS = 30.0
+
+
+def ingest(
+    config: WorkersConfig,
+    request: IngestRequest,
+    make_pool: PoolFactory,
+    on_progress: ProgressCallback,
+    stop: threading.Event,
+) -> IngestReport:
+    """Ingest, or go on with the unfinished job of the same specification.
+
+    Raises:
+        UsageError: Name, path, model or collection do not fit; nothing was done.
+        Interrupted: `stop` was set.
+        WorkerError: The run failed; the same command goes on from where it stopped.
+    """
+    started = time.monotonic()
+    tracker = Tracker(on_progress)
+    validate_name(request.collection)
+    scan = Scan(request.paths, allowed_roots=config.allowed_roots)
+    recipe = read_recipe(config)
+    collections = Collections(config.paths.lancedb)
+    if collections.exists(request.collection):
+        collections.open(request.collection).check_settings(recipe.settings)
+    with Store.open(config.paths.store_url) as store:
+        spec = _specification(request, recipe)
+        job, created = store.submit(
+            kind=KIND,
+            collection=request.collection,
+            spec=spec,
+            spec_key=hash_text(json.dumps(spec, sort_keys=True)),
+        )
+        claim = store.claim(job.id, Owner.current(), config.jobs.lease_seconds)
+        if isinstance(claim, Busy):
+            got = wait_for_other(store, job.id, config.jobs.lease_seconds, tracker, stop)
+            if isinstance(got, IngestReport):
+                return got
+            if got is None:
+                raise Interrupted(job.id, None)
+            claim = got
+        with _holding(store, claim):
+            run = Run(
+                config,
+                request,
+                recipe,
+                store=store,
+                claim=claim,
+                collection=_open_or_create(collections, request.collection, store, claim, recipe),
+                tracker=tracker,
+                stop=stop,
+                started=started,
+            )
+            report = replace(run.to_the_end(scan, make_pool), adopted=not created)
+            store.finish(
+                claim,
+                report.status,
+                error=report.error,
+                error_code="integrity" if report.status is JobStatus.FAILED else None,
+                summary=report.to_dict(),
+            )
+    shutil.rmtree(config.paths.scratch / job.id, ignore_errors=True)
+    return report
+
+
+def _specification(request: IngestRequest, recipe: Recipe) -> dict[str, object]:
+    """What makes two commands the same job. `--prune` and `--retry-failed` belong to the run."""
+    return {
+        "paths": sorted(str(path.resolve()) for path in request.paths),
+        "collection": request.collection,
+        "model": recipe.model_key,
+        "chunker": recipe.chunker.name,
+    }
+
+
+def _open_or_create(
+    collections: Collections, name: str, store: Store, claim: Claim, recipe: Recipe
+) -> Collection:
+    if not collections.exists(name):
+        # Two creates at once can lose one's rows: they take turns.
+        with store.turn(name, claim.owner, CREATE_SECONDS):
+            if not collections.exists(name):
+                if store.forget_collection(name):
+                    logger.warning("collection %s is gone from the disk: it is made anew", name)
+                collections.create(name, recipe.settings, store.store_id)
+    collection = collections.open(name)
+    collection.check_settings(recipe.settings)
+    return collection
+
+
+@contextmanager
+def _holding(store: Store, claim: Claim) -> Generator[None]:
+    """Give the claim back when the run does not come to its end, so that another may go on."""
+    try:
+        yield
+    except LeaseLostError:
+        raise
+    except Interrupted:
+        store.release(claim, "interrupted")
+        raise
+    except BaseException as error:
+        try:
+            store.release(claim, f"{type(error).__name__}: {error}")
+        except WorkerError as second:
+            # On a full disk nothing can be written; a dead owner's lease is taken at once anyway.
+            logger.warning("the claim on job %s was not given back: %s", claim.job_id, second)
+        raise

@@ -1,0 +1,117 @@
+"""Looking at jobs and their attempts."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from sqlalchemy import Row
+
+from lexigram_ray.core.errors import UsageError
+from lexigram_ray.core.types import JobStatus
+from lexigram_ray.jobs import jobs_sql
+from lexigram_ray.jobs.database import Database, from_micros, from_optional_micros
+from lexigram_ray.jobs.owner import Owner
+from lexigram_ray.jobs.records import Attempt, Job
+
+
+class Listing:
+    """Reads jobs. `Store` documents the promises."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, job_id: str) -> Job | None:
+        """Return one job."""
+        with self._database.read() as connection:
+            row = connection.execute(jobs_sql.JOB, {"job_id": job_id}).one_or_none()
+        return None if row is None else job_of(row)
+
+    def newest(
+        self,
+        *,
+        status: JobStatus | None,
+        kind: str | None,
+        collection: str | None,
+        limit: int,
+        cursor: str | None,
+    ) -> tuple[list[Job], str | None]:
+        """Return a page of jobs and the cursor of the next one."""
+        if limit < 1:
+            raise UsageError(f"a page of {limit} jobs cannot be shown", hint="ask for 1 or more")
+        query = jobs_sql.NEWEST_JOBS
+        # One more than asked for shows whether there is a next page.
+        given: dict[str, object] = {"at_most": limit + 1}
+        filters = (
+            (jobs_sql.WITH_STATUS, "status", None if status is None else status.value),
+            (jobs_sql.OF_KIND, "kind", kind),
+            (jobs_sql.OF_COLLECTION, "collection", collection),
+        )
+        for condition, name, value in filters:
+            if value is not None:
+                query = query.where(condition)
+                given[name] = value
+        if cursor is not None:
+            query = query.where(jobs_sql.BELOW)
+            given["last_created_at"], given["last_id"] = _from_cursor(cursor)
+        with self._database.read() as connection:
+            rows = connection.execute(query, given).all()
+        has_next = len(rows) > limit
+        return [job_of(row) for row in rows[:limit]], _to_cursor(
+            rows[limit - 1]
+        ) if has_next else None
+
+    def attempts_of(self, job_id: str) -> list[Attempt]:
+        """Return a job's attempts, first to last."""
+        with self._database.read() as connection:
+            rows = connection.execute(jobs_sql.ATTEMPTS_OF_JOB, {"job_id": job_id}).all()
+        return [_attempt(row) for row in rows]
+
+
+def job_of(row: Row[Any]) -> Job:
+    """Return a row of `jobs` as a record."""
+    return Job(
+        id=row.id,
+        kind=row.kind,
+        status=JobStatus(row.status),
+        priority=row.priority,
+        collection=row.collection,
+        spec=json.loads(row.spec),
+        spec_key=row.spec_key,
+        fence=row.fence,
+        attempt=row.attempt,
+        retry_of=row.retry_of,
+        created_at=from_micros(row.created_at),
+        started_at=from_optional_micros(row.started_at),
+        finished_at=from_optional_micros(row.finished_at),
+        error=row.error,
+        error_code=row.error_code,
+        progress=json.loads(row.progress),
+        summary=json.loads(row.summary),
+    )
+
+
+def _attempt(row: Row[Any]) -> Attempt:
+    return Attempt(
+        job_id=row.job_id,
+        number=row.number,
+        fence=row.fence,
+        owner=Owner.from_json(row.owner),
+        started_at=from_micros(row.started_at),
+        ended_at=from_optional_micros(row.ended_at),
+        outcome=row.outcome,
+        error=row.error,
+    )
+
+
+def _to_cursor(row: Row[Any]) -> str:
+    return f"{row.created_at}.{row.id}"
+
+
+def _from_cursor(cursor: str) -> tuple[int, str]:
+    created_at, dot, job_id = cursor.partition(".")
+    if not (created_at.isdecimal() and dot and job_id):
+        raise UsageError(
+            f"{cursor!r} is no cursor of a list of jobs", hint="pass `next` of the page before"
+        )
+    return int(created_at), job_id

@@ -1,0 +1,325 @@
+"""One run of a claimed ingestion: plan, work, prune, index, check. Read `Run.to_the_end` first."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from lexigram_ray.core.config import WorkersConfig
+from lexigram_ray.core.errors import IntegrityError, WorkerError
+from lexigram_ray.core.types import JobStatus, Outcome
+from lexigram_ray.ingestion.parsed_store import parser_fingerprint
+from lexigram_ray.ingestion.sources import Scan
+from lexigram_ray.jobs.commit import Committer
+from lexigram_ray.jobs.executor import Executed, Execution
+from lexigram_ray.jobs.heartbeat import Heartbeat
+from lexigram_ray.jobs.plan import Plan, PlanRules, make_plan, problem_of
+from lexigram_ray.jobs.pool import WorkerPool
+from lexigram_ray.jobs.prune import Removed, gone, refusal, remove
+from lexigram_ray.jobs.reconcile import check_counts, check_rows
+from lexigram_ray.jobs.records import Claim, LedgerEntry
+from lexigram_ray.jobs.report import DocumentCounts, IngestReport, IngestRequest, Problem
+from lexigram_ray.jobs.store import Store
+from lexigram_ray.jobs.toolbox import Recipe
+from lexigram_ray.jobs.tracker import Tracker
+from lexigram_ray.jobs.work import Dispatcher
+from lexigram_ray.vectors.collection import Collection
+
+logger = logging.getLogger("lexigram_ray")
+
+T = TypeVar("T")
+
+PoolFactory = Callable[[Recipe, str, int], AbstractContextManager[WorkerPool]]
+"""From recipe, job id and bytes of unknown content to the pool that does the work."""
+
+
+class Interrupted(WorkerError):
+    """The user stopped the run; the same command goes on from there.
+
+    Args:
+        report: What had been done by then; None when another process is doing the job.
+    """
+
+    code = "interrupted"
+    exit_code = 130
+
+    def __init__(self, job_id: str, report: IngestReport | None) -> None:
+        super().__init__(f"interrupted; job {job_id} can be resumed")
+        self.job_id = job_id
+        self.report = report
+
+
+@dataclass(slots=True)
+class Outcomes:
+    """How each document found has ended so far, and what is to be said of it."""
+
+    by_id: dict[str, Outcome] = field(default_factory=dict[str, Outcome])
+    problems: dict[str, Problem] = field(default_factory=dict[str, Problem])
+
+    @classmethod
+    def of_plan(cls, plan: Plan) -> Outcomes:
+        """Begin with what is known before any work."""
+        outcomes = cls()
+        outcomes.by_id.update(dict.fromkeys(plan.unchanged, Outcome.UNCHANGED))
+        outcomes.by_id.update(dict.fromkeys(plan.done_before, Outcome.INGESTED))
+        for entry in plan.remembered:
+            problem = problem_of(entry)
+            outcomes.by_id[entry.document_id] = problem.outcome
+            outcomes.problems[entry.document_id] = problem
+        return outcomes
+
+    def add(self, unit: Executed) -> None:
+        """Take one document's end."""
+        self.by_id[unit.document.document_id] = unit.outcome
+        if unit.failure is not None:
+            self.problems[unit.document.document_id] = Problem(
+                source=unit.document.source,
+                outcome=unit.outcome,
+                category=unit.failure.category,
+                code=unit.failure.code,
+                reason=unit.failure.reason,
+            )
+
+    def count(self, outcome: Outcome) -> int:
+        """Return how many ended so."""
+        return sum(value is outcome for value in self.by_id.values())
+
+
+class Run:
+    """What the steps of one run share.
+
+    Args:
+        started: When the command began, on the monotonic clock.
+    """
+
+    def __init__(
+        self,
+        config: WorkersConfig,
+        request: IngestRequest,
+        recipe: Recipe,
+        *,
+        store: Store,
+        claim: Claim,
+        collection: Collection,
+        tracker: Tracker,
+        stop: threading.Event,
+        started: float,
+    ) -> None:
+        self._config = config
+        self._request = request
+        self._recipe = recipe
+        self._store = store
+        self._claim = claim
+        self._collection = collection
+        self._tracker = tracker
+        self._stop = stop
+        self._started = started
+        self._started_ns = time.time_ns()
+        self._rules = PlanRules(
+            job_id=claim.job_id,
+            chunker=recipe.chunker.name,
+            model=recipe.model_key,
+            parser=parser_fingerprint(config.parser),
+            retry_failed=request.retry_failed,
+        )
+        self._committer = Committer(
+            store,
+            claim,
+            collection,
+            self._rules,
+            checked_at_ns=self._started_ns,
+            turn_seconds=config.jobs.lease_seconds,
+        )
+        self._outcomes = Outcomes()
+        self._plan = Plan()
+        self._heartbeat = Heartbeat(
+            store,
+            claim,
+            every_seconds=config.jobs.heartbeat_seconds,
+            lease_seconds=config.jobs.lease_seconds,
+            progress=self._progress_record,
+        )
+
+    def to_the_end(self, scan: Scan, make_pool: PoolFactory) -> IngestReport:
+        """Do the job.
+
+        Raises:
+            Interrupted: `stop` was set; all that was done until then is committed.
+            LeaseLostError: Another process owns the job now.
+            WorkerError: The machine is at fault; the job can be resumed.
+        """
+        with self._heartbeat:
+            ledger = self._store.ledger(self._collection.name)
+            self._make_plan(scan, ledger)
+            if self._plan.todo:
+                self._work(make_pool)
+            self._committer.flush()
+            removed, notes = self._prune(scan, ledger)
+            self._index()
+            return self._check(self._report(removed, notes))
+
+    def _make_plan(self, scan: Scan, ledger: Mapping[str, LedgerEntry]) -> None:
+        found = self._until_stopped(scan)
+        self._plan = plan = make_plan(found, ledger, self._rules, self._started_ns)
+        self._store.touch(self._claim, self._collection.name, plan.touched)
+        self._outcomes = Outcomes.of_plan(plan)
+        by_scan = [
+            Executed(document=document, outcome=outcome, failure=failure)
+            for document, outcome, failure in plan.found_problems
+        ]
+        for unit in by_scan:
+            self._outcomes.add(unit)
+        self._committer.add(Execution(units=tuple(_news(by_scan, ledger))))
+        self._store.add_units(
+            self._claim, [(document.document_id, document.source) for document in plan.todo]
+        )
+        self._tracker.begin_work(
+            job_id=self._claim.job_id,
+            documents_done=len(plan.seen) - len(plan.todo),
+            documents_total=len(plan.seen),
+            bytes_total=plan.bytes_total,
+            skipped=self._outcomes.count(Outcome.SKIPPED),
+            failed=self._outcomes.count(Outcome.FAILED),
+        )
+
+    def _work(self, make_pool: PoolFactory) -> None:
+        # A renamed file is one of them: all its texts are in the cache.
+        known = self._store.known_contents(
+            self._collection.name, self._rules.chunker, self._rules.model
+        )
+        unknown_bytes = sum(
+            document.stamp.size
+            for document in self._plan.todo
+            if document.content_hash not in known
+        )
+        with make_pool(self._recipe, self._claim.job_id, unknown_bytes) as pool:
+            dispatcher = Dispatcher(
+                pool,
+                count_crash=lambda ids: self._store.unit_crashed(self._claim, ids),
+                crash_budget=self._config.jobs.crash_budget,
+            )
+            for execution in dispatcher.run(self._plan.todo, self._keep_on):
+                self._take(execution)
+            # Inside the pool's context: what has been computed is safe before workers are ended.
+            self._committer.flush()
+        if self._stop.is_set():
+            raise self._interrupted()
+
+    def _take(self, execution: Execution) -> None:
+        spilled = [item.executed for item in execution.spilled]
+        for unit in (*execution.units, *spilled):
+            self._outcomes.add(unit)
+            self._tracker.ended(unit)
+        self._committer.add(execution)
+
+    def _keep_on(self) -> bool:
+        self._heartbeat.check()
+        self._tracker.pulse()
+        return not self._stop.is_set()
+
+    def _until_stopped(self, items: Iterable[T]) -> Iterator[T]:
+        for item in items:
+            if self._stop.is_set():
+                raise self._interrupted()
+            yield item
+
+    def _prune(
+        self, scan: Scan, ledger: Mapping[str, LedgerEntry]
+    ) -> tuple[Removed, tuple[str, ...]]:
+        if not self._request.prune:
+            return Removed(), ()
+        reason = refusal(scan)
+        if reason is not None:
+            return Removed(), (reason,)
+        entries = gone(ledger, scan, self._plan.seen)
+        lease = self._config.jobs.lease_seconds
+        return remove(self._store, self._claim, self._collection, entries, lease), ()
+
+    def _index(self) -> None:
+        from lexigram_ray.vectors.text_index import ensure_text_index
+
+        if not self._committer.committed.ingested:
+            return
+        self._tracker.enter("indexing")
+        try:
+            ensure_text_index(self._collection)
+        except WorkerError as error:
+            # Search finds rows that are in no index yet: the next run builds it.
+            logger.warning("the full-text index was not built: %s", error)
+
+    def _check(self, report: IngestReport) -> IngestReport:
+        self._tracker.enter("checking")
+        lease = self._config.jobs.lease_seconds
+        try:
+            check_counts(report.documents)
+            # In the writers' turn: no other job is between its write and its ledger entry.
+            with self._store.turn(self._collection.name, self._claim.owner, lease):
+                mine = self._committer.committed.ingested | self._plan.done_before
+                entries = self._store.ledger_entries(self._collection.name, sorted(mine))
+                check_rows(self._collection, entries.values())
+        except IntegrityError as error:
+            return replace(report, status=JobStatus.FAILED, error=error.message)
+        return report
+
+    def _report(self, removed: Removed, notes: Sequence[str] = ()) -> IngestReport:
+        for document_id in self._committer.committed.elsewhere:
+            self._outcomes.by_id[document_id] = Outcome.UNCHANGED
+        units = self._store.units(self._claim.job_id)
+        count = self._outcomes.count
+        return IngestReport(
+            job_id=self._claim.job_id,
+            collection=self._collection.name,
+            status=JobStatus.COMPLETED,
+            documents=DocumentCounts(
+                found=len(self._plan.seen),
+                ingested=count(Outcome.INGESTED),
+                unchanged=count(Outcome.UNCHANGED),
+                skipped=count(Outcome.SKIPPED),
+                failed=count(Outcome.FAILED),
+                removed=removed.documents,
+            ),
+            chunks_written=sum(unit.chunks for unit in units),
+            chunks_removed=self._committer.committed.chunks_removed + removed.rows,
+            embeddings_computed=sum(unit.computed for unit in units),
+            embeddings_cached=sum(unit.cached for unit in units),
+            rows=self._collection.count_rows(),
+            duration_seconds=time.monotonic() - self._started,
+            problems=tuple(sorted(self._outcomes.problems.values(), key=_problem_order)),
+            notes=tuple(notes),
+        )
+
+    def _interrupted(self) -> Interrupted:
+        report = replace(self._report(Removed()), status=JobStatus.PENDING)
+        return Interrupted(self._claim.job_id, report)
+
+    def _progress_record(self) -> dict[str, object]:
+        now = self._tracker.now
+        total = now.documents_total
+        return {
+            "total": total,
+            "done": now.documents_done,
+            "failed": now.failed,
+            "percent": round(100 * now.documents_done / total, 1) if total else 0.0,
+            "chunks": now.chunks_done,
+        }
+
+
+def _news(units: Sequence[Executed], ledger: Mapping[str, LedgerEntry]) -> Iterator[Executed]:
+    """Yield the scan's problems that the ledger does not say already."""
+    for unit in units:
+        entry = ledger.get(unit.document.document_id)
+        known = entry is not None and (entry.state.value, entry.code) == (
+            unit.outcome.value,
+            unit.failure.code if unit.failure else "",
+        )
+        if not known:
+            yield unit
+
+
+def _problem_order(problem: Problem) -> tuple[bool, str]:
+    return problem.outcome is not Outcome.FAILED, problem.source

@@ -1,0 +1,125 @@
+"""The tables as queries see them. How a file comes to have them stands in `migrations.py`.
+
+Times are integer microseconds UTC, JSON is text and flags are 0 or 1, so that every database
+compares them alike.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Float, Integer, MetaData, SmallInteger, Table, Text, text
+
+metadata = MetaData()
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("collection", Text, nullable=False),
+    Column("spec", Text, nullable=False),
+    Column("spec_key", Text, nullable=False),
+    Column("unique_key", Text),
+    Column("fence", BigInteger, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("retry_of", Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("started_at", BigInteger),
+    Column("finished_at", BigInteger),
+    Column("owner", Text),
+    Column("lease_until", BigInteger),
+    Column("error", Text),
+    Column("error_code", Text),
+    Column("progress", Text, nullable=False),
+    Column("summary", Text, nullable=False),
+)
+
+# Written out, not bound: SQLite uses a partial index only for a condition that it reads literally.
+unfinished = text("status IN ('pending', 'running')")
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("job_id", Text, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("fence", BigInteger, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+    Column("outcome", Text),
+    Column("error", Text),
+)
+
+units = Table(
+    "units",
+    metadata,
+    Column("job_id", Text, primary_key=True),
+    Column("unit_id", Text, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("crashes", Integer, nullable=False),
+    Column("content_hash", Text, nullable=False),
+    Column("chunks", Integer, nullable=False),
+    Column("computed", Integer, nullable=False),
+    Column("cached", Integer, nullable=False),
+    Column("category", Text),
+    Column("code", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+
+# The ledger.
+documents = Table(
+    "documents",
+    metadata,
+    Column("collection", Text, primary_key=True),
+    Column("document_id", Text, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("size", BigInteger),
+    Column("mtime_ns", BigInteger),
+    Column("ctime_ns", BigInteger),
+    Column("inode", BigInteger),
+    Column("checked_at_ns", BigInteger, nullable=False),
+    Column("content_hash", Text, nullable=False),
+    Column("chunker", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("parser", Text, nullable=False),
+    Column("chunks", Integer, nullable=False),
+    Column("chunks_digest", Text, nullable=False),
+    Column("job_id", Text, nullable=False),
+    Column("category", Text),
+    Column("code", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("had_intent", SmallInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+
+# Tickets of those who hold or await a turn; `position` is the order in which they came.
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("token", Text, primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("held", SmallInteger, nullable=False),
+    Column("lease_until", BigInteger, nullable=False),
+)
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+schema_version = Table(
+    "schema_version",
+    metadata,
+    Column("version", Integer, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("applied_at", BigInteger, nullable=False),
+)

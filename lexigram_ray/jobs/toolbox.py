@@ -1,0 +1,92 @@
+"""From the configuration to the things that executing needs. Nothing here loads a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lexigram_ray.core.config import WorkersConfig
+from lexigram_ray.core.types import ChunkerSpec, CollectionSettings
+from lexigram_ray.embedding.cache import EmbeddingCache
+from lexigram_ray.embedding.cached import CachedEmbedder
+from lexigram_ray.embedding.models import LocalModel, describe_model
+from lexigram_ray.embedding.tokenizing import load_tokenizer
+from lexigram_ray.ingestion.chunker import Chunker, resolve_chunker
+from lexigram_ray.ingestion.parsed_store import ParsedStore
+from lexigram_ray.ingestion.sandbox import SandboxedParser
+from lexigram_ray.jobs.executor import Embedder, Tools
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What decides the rows of a collection: the model and the chunker.
+
+    Attributes:
+        model: Where the model lies and what it is.
+        chunker: How text is cut.
+    """
+
+    model: LocalModel
+    chunker: ChunkerSpec
+
+    @property
+    def settings(self) -> CollectionSettings:
+        """What stands in the collection's metadata."""
+        spec = self.model.spec
+        return CollectionSettings(
+            model=spec.name,
+            revision=spec.revision,
+            dimension=spec.dimension,
+            pooling=spec.pooling,
+            precision=spec.precision,
+            chunker=self.chunker.name,
+        )
+
+    @property
+    def model_key(self) -> str:
+        """The ledger's name of the model: another one means that every text is embedded anew."""
+        return f"{self.model.spec.name}@{self.model.spec.revision}"
+
+
+def read_recipe(config: WorkersConfig) -> Recipe:
+    """Find the model and settle the chunker.
+
+    Raises:
+        ModelNotFoundError: The model is not on this machine and cannot be had.
+        ConfigError: The chunker does not fit the model.
+    """
+    model = describe_model(
+        config.embedding.model,
+        precision=config.embedding.precision,
+        models_dir=config.paths.models,
+    )
+    chunker = resolve_chunker(
+        config.chunking,
+        max_tokens=model.spec.max_tokens,
+        special_tokens=load_tokenizer(model).num_special_tokens_to_add(is_pair=False),
+    )
+    return Recipe(model, chunker)
+
+
+def make_embedder(config: WorkersConfig, recipe: Recipe, threads: int | None) -> CachedEmbedder:
+    """Return cache and model as one; the model is loaded at the first text not in the cache."""
+    from lexigram_ray.embedding.engine import load_provider
+
+    spec = recipe.model.spec
+    cache = EmbeddingCache(config.paths.cache, spec) if config.embedding.cache else None
+    return CachedEmbedder(
+        lambda: load_provider(recipe.model, models_dir=config.paths.models, threads=threads),
+        cache,
+        spec,
+    )
+
+
+def make_tools(config: WorkersConfig, recipe: Recipe, embedder: Embedder, job_id: str) -> Tools:
+    """Return the tools of one worker, with a parser process of its own."""
+    return Tools(
+        parser=SandboxedParser(config.parser, ParsedStore(config.paths.parsed)),
+        chunker=Chunker(recipe.chunker, load_tokenizer(recipe.model)),
+        embedder=embedder,
+        dimension=recipe.model.spec.dimension,
+        job_id=job_id,
+        scratch=config.paths.scratch / job_id,
+    )

@@ -1,0 +1,104 @@
+"""The units of a job: what there is to do, what became of it, and whose death it caused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from lexigram_ray.core.types import FailureCategory
+from lexigram_ray.jobs import fence, jobs_sql
+from lexigram_ray.jobs.database import Database, storable
+from lexigram_ray.jobs.records import Claim, UnitResult, UnitRow, UnitState
+
+
+class Units:
+    """Reads and writes the units of jobs. `Store` documents the promises."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, claim: Claim, units: Iterable[tuple[str, str]]) -> None:
+        """Add units that are not there yet."""
+        now = self._database.now()
+        new = [_new_unit(claim.job_id, unit_id, source, now) for unit_id, source in units]
+        with self._database.write() as connection:
+            fence.hold(connection, claim)
+            if new:
+                connection.execute(jobs_sql.add_unit(self._database.insert_into), new)
+
+    def of_job(self, job_id: str) -> list[UnitRow]:
+        """Return all units of a job, in the order of their ids."""
+        with self._database.read() as connection:
+            rows = connection.execute(jobs_sql.UNITS_OF_JOB, {"job_id": job_id}).all()
+        return [_unit(row) for row in rows]
+
+    def crashed(self, claim: Claim, unit_ids: Sequence[str]) -> dict[str, int]:
+        """Count a worker's death against each unit, and return the counts."""
+        now = self._database.now()
+        with self._database.write() as connection:
+            fence.hold(connection, claim)
+            if not unit_ids:
+                return {}
+            crashed = [
+                _new_unit(claim.job_id, unit_id, "", now) | {"crashes": 1} for unit_id in unit_ids
+            ]
+            connection.execute(jobs_sql.count_crash(self._database.insert_into), crashed)
+            asked = {"job_id": claim.job_id, "unit_ids": list(unit_ids)}
+            counts = connection.execute(jobs_sql.CRASHES_OF_UNITS, asked).all()
+        return {row.unit_id: row.crashes for row in counts}
+
+    def finish(self, claim: Claim, results: Sequence[UnitResult]) -> None:
+        """Record how units ended."""
+        with self._database.write() as connection:
+            fence.hold(connection, claim)
+            self.write(connection, claim, results)
+
+    def write(self, connection: Connection, claim: Claim, results: Sequence[UnitResult]) -> None:
+        """Record how units ended, in a transaction that holds the claim already."""
+        now = self._database.now()
+        if results:
+            ended = [_ended(claim.job_id, result, now) for result in results]
+            connection.execute(jobs_sql.finish_unit(self._database.insert_into), ended)
+
+
+def _new_unit(job_id: str, unit_id: str, source: str, now: int) -> dict[str, object]:
+    identity = {"job_id": job_id, "unit_id": unit_id, "source": storable(source)}
+    return jobs_sql.NEW_UNIT | identity | {"updated_at": now}
+
+
+def _ended(job_id: str, result: UnitResult, now: int) -> dict[str, object]:
+    return {
+        "job_id": job_id,
+        "unit_id": result.unit_id,
+        "source": storable(result.source),
+        "state": result.state.value,
+        "crashes": 0,
+        "content_hash": result.content_hash,
+        "chunks": result.chunks,
+        "computed": result.computed,
+        "cached": result.cached,
+        "category": None if result.category is None else result.category.value,
+        "code": result.code,
+        "reason": storable(result.reason),
+        "seconds": result.seconds,
+        "updated_at": now,
+    }
+
+
+def _unit(row: Row[Any]) -> UnitRow:
+    return UnitRow(
+        unit_id=row.unit_id,
+        source=row.source,
+        state=UnitState(row.state),
+        crashes=row.crashes,
+        content_hash=row.content_hash,
+        chunks=row.chunks,
+        computed=row.computed,
+        cached=row.cached,
+        category=None if row.category is None else FailureCategory(row.category),
+        code=row.code,
+        reason=row.reason,
+        seconds=row.seconds,
+    )

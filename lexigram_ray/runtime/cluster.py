@@ -1,0 +1,92 @@
+"""A Ray cluster to work on: one of our own for the run, or one that is running already."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import ray
+
+from lexigram_ray.core.config import WorkersConfig
+from lexigram_ray.core.errors import ClusterUnreachableError, ConfigError
+
+NAMESPACE = "lexigram_ray"
+OBJECT_STORE_BYTES = 512 * 1024 * 1024
+"""Batches are small and large documents go through files: more would only be reserved."""
+
+
+def wanted_address(address: str | None) -> str | None:
+    """Return the cluster to attach to: the one asked for, or the one this process was started in.
+
+    Ray sets `RAY_ADDRESS` for the entrypoint of `ray job submit`.
+    """
+    return address or os.environ.get("RAY_ADDRESS") or None
+
+
+@contextmanager
+def connected(config: WorkersConfig, address: str | None) -> Generator[None]:
+    """Attach to the cluster at `address`, or start one on this machine for the time being.
+
+    Raises:
+        ClusterUnreachableError: There is no cluster at the address, or it refuses us.
+        ConfigError: The cluster has several nodes, and state lies on this one.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    if address is None:
+        _start_here()
+    else:
+        _attach(address)
+    try:
+        _refuse_unshared_state(config)
+        yield
+    finally:
+        ray.shutdown()
+
+
+def cluster_cpus() -> int:
+    """Return the CPUs of the cluster, at least 1."""
+    return max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+
+def _start_here() -> None:
+    ray.init(
+        address="local",
+        namespace=NAMESPACE,
+        include_dashboard=False,
+        object_store_memory=OBJECT_STORE_BYTES,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
+
+
+def _attach(address: str) -> None:
+    try:
+        ray.init(
+            address=address,
+            namespace=NAMESPACE,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise ClusterUnreachableError(
+            f"no Ray cluster answers at {address}: {_first_line(error)}",
+            hint="check `ray status`; a cluster with token authentication needs "
+            "RAY_AUTH_MODE=token and its token here too",
+        ) from error
+
+
+def _refuse_unshared_state(config: WorkersConfig) -> None:
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    if len(nodes) > 1 and config.paths.store_url.startswith("sqlite"):
+        raise ConfigError(
+            f"the cluster has {len(nodes)} nodes, but the job store is a SQLite file on this one",
+            hint="run on a cluster of one node, or without --address on this machine",
+        )
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,69 @@
+"""The main job with its place chosen: this process for a little work, Ray for more."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from lexigram_ray.core.config import WorkersConfig
+from lexigram_ray.jobs.estimate import dry_run, estimate_seconds
+from lexigram_ray.jobs.ingest import ingest
+from lexigram_ray.jobs.pool import LocalPool, WorkerPool
+from lexigram_ray.jobs.report import IngestReport, IngestRequest, ProgressCallback
+from lexigram_ray.jobs.toolbox import Recipe, make_embedder, make_tools
+
+__all__ = ["dry_run", "run_ingest"]
+
+
+def run_ingest(
+    config: WorkersConfig,
+    request: IngestRequest,
+    on_progress: ProgressCallback,
+    stop: threading.Event,
+) -> IngestReport:
+    """Ingest documents; starts neither Ray nor a model when nothing has changed.
+
+    Raises:
+        WorkerError: See `lexigram_ray.jobs.ingest.ingest`.
+    """
+
+    @contextmanager
+    def make_pool(recipe: Recipe, job_id: str, unknown_bytes: int) -> Generator[WorkerPool]:
+        inline = estimate_seconds(unknown_bytes) < config.runtime.inline_seconds
+        if request.address is None and inline:
+            with _local_pool(config, recipe, job_id) as pool:
+                yield pool
+        else:
+            with _ray_pool(config, request, recipe, job_id) as pool:
+                yield pool
+
+    return ingest(config, request, make_pool, on_progress, stop)
+
+
+@contextmanager
+def _local_pool(config: WorkersConfig, recipe: Recipe, job_id: str) -> Generator[WorkerPool]:
+    embedder = make_embedder(config, recipe, threads=None)
+    pool = LocalPool(lambda: make_tools(config, recipe, embedder, job_id))
+    try:
+        yield pool
+    finally:
+        pool.close()
+        embedder.close()
+
+
+@contextmanager
+def _ray_pool(
+    config: WorkersConfig, request: IngestRequest, recipe: Recipe, job_id: str
+) -> Generator[WorkerPool]:
+    from lexigram_ray.runtime.cluster import cluster_cpus, connected, wanted_address
+    from lexigram_ray.runtime.ray_pool import RayPool
+
+    with connected(config, wanted_address(request.address)):
+        pool = RayPool(
+            config, recipe, collection=request.collection, job_id=job_id, cpus=cluster_cpus()
+        )
+        try:
+            yield pool
+        finally:
+            pool.close()

@@ -1,0 +1,109 @@
+"""The pool of ingestion workers on Ray: actors that parse and chunk, around one that embeds."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.exceptions import RayError, RayTaskError
+
+from lexigram_ray.core.config import WorkersConfig
+from lexigram_ray.core.errors import EmbedderDiedError, WorkerError
+from lexigram_ray.jobs.executor import Execution
+from lexigram_ray.jobs.pool import Batch, Completed
+from lexigram_ray.jobs.toolbox import Recipe
+from lexigram_ray.runtime.actors import EmbedderActor, IngestionActor
+
+MOST_WORKERS = 8
+CLOSE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _UnderWay:
+    worker: int
+    batch: Batch
+
+
+class RayPool:
+    """Executes batches on Ray actors; a worker that dies is replaced.
+
+    Args:
+        cpus: Of the cluster; shares of them are reserved so that everything can be scheduled.
+    """
+
+    def __init__(
+        self, config: WorkersConfig, recipe: Recipe, *, collection: str, job_id: str, cpus: int
+    ) -> None:
+        self.slots = config.runtime.workers or min(MOST_WORKERS, cpus + 1)
+        self._config = config
+        self._recipe = recipe
+        self._job_id = job_id
+        self._label = f"{collection}:{job_id}"
+        self._worker_cpus = round(0.4 * cpus / self.slots, 3)
+        self._embedder = self._start_embedder(round(min(1.0, 0.5 * cpus), 3))
+        self._workers = [self._start_worker(index) for index in range(self.slots)]
+        self._under_way: dict[ray.ObjectRef[Execution], _UnderWay] = {}
+
+    def submit(self, batch: Batch) -> None:
+        """Start a batch on an idle worker."""
+        busy = {item.worker for item in self._under_way.values()}
+        worker = next(index for index in range(self.slots) if index not in busy)
+        handle = self._workers[worker]
+        reference = handle.execute.options(name=f"ingest:{self._label}").remote(batch.documents)
+        self._under_way[reference] = _UnderWay(worker, batch)
+
+    def wait(self, timeout: float) -> list[Completed]:
+        """Return what has ended.
+
+        Raises:
+            WorkerError: The machine, not a document, is at fault.
+        """
+        ready, _ = ray.wait(
+            list(self._under_way), num_returns=len(self._under_way), timeout=timeout
+        )
+        return [self._completed(reference) for reference in ready]
+
+    def close(self) -> None:
+        """Let the cache write what it holds, then end the actors."""
+        with contextlib.suppress(RayError):
+            ray.get(self._embedder.close.remote(), timeout=CLOSE_SECONDS)
+        for handle in (*self._workers, self._embedder):
+            ray.kill(handle)
+
+    def _completed(self, reference: ray.ObjectRef[Execution]) -> Completed:
+        item = self._under_way.pop(reference)
+        try:
+            return Completed(item.batch, ray.get(reference))
+        except RayTaskError as error:
+            cause = error.cause
+            if isinstance(cause, WorkerError) and not isinstance(cause, EmbedderDiedError):
+                raise cause from error
+            crash = f"{type(cause).__name__}: {cause}"
+        except RayError as error:
+            crash = str(error).strip().splitlines()[0]
+        # A fresh actor, not Ray's restart: a call to one that is restarting fails as well.
+        ray.kill(self._workers[item.worker])
+        self._workers[item.worker] = self._start_worker(item.worker)
+        return Completed(item.batch, crash=crash)
+
+    def _start_embedder(self, cpus: float) -> Any:
+        label = f"embed:{self._label}"
+        actor = ray.remote(EmbedderActor).options(
+            name=f"{label}:{_tag()}", num_cpus=cpus, max_restarts=-1, max_task_retries=1
+        )
+        return actor.remote(self._config, self._recipe, label)
+
+    def _start_worker(self, index: int) -> Any:
+        label = f"ingest:{self._label}:{index}"
+        actor = ray.remote(IngestionActor).options(
+            name=f"{label}:{_tag()}", num_cpus=self._worker_cpus
+        )
+        return actor.remote(self._config, self._recipe, self._embedder, self._job_id, label)
+
+
+def _tag() -> str:
+    # Names are unique in a cluster, and a dead actor's name is free only a moment later.
+    return uuid.uuid4().hex[:6]

@@ -1,0 +1,159 @@
+"""Writes that can be repeated: whole documents, one commit, refused when late."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from lexigram_ray.core.errors import IntegrityError, RepeatedIdError
+from lexigram_ray.core.ids import digest
+from lexigram_ray.vectors.collection import Collection
+from lexigram_ray.vectors.schema import is_keyed
+from lexigram_ray.vectors.sql import is_any_of
+from lexigram_ray.vectors.translate import lance_errors
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentRows:
+    """What a table holds of one document.
+
+    Attributes:
+        count: Rows.
+        distinct_ids: Of them; fewer than `count` means that something was written twice.
+        digest: `core.ids.digest` over `content_hash`, ordered by `chunk_index`.
+    """
+
+    count: int
+    distinct_ids: int
+    digest: str
+
+
+def replace_documents(
+    collection: Collection,
+    rows: pa.Table | pa.RecordBatchReader,
+    *,
+    delete_for: Sequence[str],
+) -> int:
+    """Write whole documents in one commit: readers see the old ones or the new ones.
+
+    It starts from the version that `collection` holds, which is the new one afterwards.
+
+    A reader's new documents stream: 200,000 rows of 384 numbers cost 0.4 GB over the empty table
+    and over one of a million rows. Rows that replace others do not: Lance joins them in
+    memory, and the same 200,000 rows cost 2.3 GB (measured with pylance 14.0.2).
+
+    Args:
+        collection: Where to.
+        rows: All rows of these documents, with the collection's columns.
+        delete_for: Documents whose rows that are not among `rows` go away; documents of which
+            the ledger has never recorded an intent are left out of it, which is faster.
+
+    Returns:
+        The new version; the present one when there was nothing to do.
+
+    Raises:
+        RepeatedIdError: An id occurs twice in `rows` (known before anything is written, when
+            they are a table).
+        WriteConflictError: A commit came first; nothing was written.
+        DiskFullError: No space is left; nothing was written.
+        CollectionNotFoundError: The collection was dropped meanwhile.
+    """
+    _check_key(collection)
+    if isinstance(rows, pa.Table):
+        _check_ids(rows.column("id"))
+        if rows.num_rows == 0 and not delete_for:
+            return collection.version
+    merge = (
+        collection.dataset.merge_insert("id")
+        .when_matched_update_all()
+        .when_not_matched_insert_all()
+        .conflict_retries(0)
+    )
+    if delete_for:
+        merge = merge.when_not_matched_by_source_delete(is_any_of("document_id", delete_for))
+    source = _with_columns_of(collection, rows)
+    with lance_errors(collection.name, collection.path):
+        merge.execute(source)
+    return collection.version
+
+
+def remove_documents(collection: Collection, document_ids: Sequence[str]) -> tuple[int, int]:
+    """Remove documents in one commit, starting from the version that `collection` holds.
+
+    Returns:
+        The new version, and how many rows went.
+
+    Raises:
+        WriteConflictError: A commit came first; nothing was removed.
+    """
+    if not document_ids:
+        return collection.version, 0
+    with lance_errors(collection.name, collection.path):
+        # Lance's default is ten retries, and a late removal would take newer rows with it.
+        result = collection.dataset.delete(
+            is_any_of("document_id", document_ids), conflict_retries=0
+        )
+    return collection.version, result["num_deleted_rows"]
+
+
+def verify_documents(
+    collection: Collection, document_ids: Sequence[str], version: int
+) -> dict[str, DocumentRows]:
+    """Read what the table holds of some documents at one version; every one of them is a key."""
+    rows: dict[str, list[tuple[int, str, str]]] = {document: [] for document in document_ids}
+    if rows:
+        for document, index, row_id, content_hash in _rows_of(collection, list(rows), version):
+            rows[document].append((index, row_id, content_hash))
+    return {document: _summed(found) for document, found in rows.items()}
+
+
+def _rows_of(
+    collection: Collection, document_ids: Sequence[str], version: int
+) -> Iterator[tuple[str, int, str, str]]:
+    columns = ["document_id", "chunk_index", "id", "content_hash"]
+    with lance_errors(collection.name, collection.path):
+        table = collection.dataset.checkout_version(version).to_table(
+            columns=columns, filter=is_any_of("document_id", document_ids)
+        )
+    for batch in table.to_batches():
+        yield from zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
+
+
+def _summed(rows: list[tuple[int, str, str]]) -> DocumentRows:
+    return DocumentRows(
+        count=len(rows),
+        distinct_ids=len({row_id for _, row_id, _ in rows}),
+        digest=digest(content_hash for _, _, content_hash in sorted(rows)),
+    )
+
+
+def _check_key(collection: Collection) -> None:
+    if not is_keyed(collection.dataset.schema):
+        raise IntegrityError(
+            f"collection {collection.name} has lost its primary key: writes would not be safe",
+            hint="ingest into a new collection",
+        )
+
+
+def _check_ids(column: pa.ChunkedArray) -> None:
+    # Lance inserts both rows when an id occurs twice within one write.
+    ids: Iterable[str] = column.to_pylist()
+    repeated = [row_id for row_id, count in Counter(ids).items() if count > 1]
+    if repeated:
+        shown = ", ".join(repr(row_id) for row_id in repeated[:3])
+        more = f" and {len(repeated) - 3} more" if len(repeated) > 3 else ""
+        raise RepeatedIdError(f"an id occurs twice in one write: {shown}{more}")
+
+
+def _with_columns_of(
+    collection: Collection,
+    rows: pa.Table | pa.RecordBatchReader,
+) -> pa.Table | pa.RecordBatchReader:
+    # A source that lacks a column would be a partial update: its rows would keep old values.
+    schema = collection.dataset.schema
+    if rows.schema.names != schema.names:
+        raise ValueError(f"columns must be {schema.names}, not {rows.schema.names}")
+    return rows.cast(schema)

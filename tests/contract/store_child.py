@@ -1,0 +1,103 @@
+"""What tests of the store run in other processes. Usage: store_child.py COMMAND URL ..."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from lexigram_ray.jobs.owner import Owner
+from lexigram_ray.jobs.records import Claim
+from lexigram_ray.jobs.store import Store
+from tests.contract.store_data import claimed, entry, result
+
+
+def open_store(url: str) -> None:
+    """Say when ready; open at the starting signal."""
+    say("ready")
+    sys.stdin.readline()
+    with Store.open(url) as store:
+        say(store.store_id)
+
+
+def submit_same(url: str, threads: str) -> None:
+    """Submit one specification from many threads at the starting signal."""
+
+    def submit(_: int) -> str:
+        job, is_new = store.submit(kind="ingest", collection="docs", spec={}, spec_key="same")
+        return f"{job.id} {is_new}"
+
+    with Store.open(url) as store, ThreadPoolExecutor(int(threads)) as pool:
+        say("ready")
+        sys.stdin.readline()
+        for answer in pool.map(submit, range(int(threads))):
+            say(answer)
+
+
+def hold(url: str, job_id: str, lease_seconds: str) -> None:
+    """Claim a job, and never beat."""
+    with Store.open(url) as store:
+        claim = store.claim(job_id, Owner.current(), float(lease_seconds))
+        assert isinstance(claim, Claim)
+        say("claimed")
+        time.sleep(600)
+
+
+def hold_turn(url: str, lease_seconds: str) -> None:
+    """Take the turn, and keep it."""
+    with Store.open(url) as store, store.turn("docs", Owner.current(), float(lease_seconds)):
+        say("mine")
+        time.sleep(600)
+
+
+def claim_many(url: str, rounds: str) -> None:
+    """Claim whatever there is; say what was got."""
+    with Store.open(url) as store:
+        say("ready")
+        sys.stdin.readline()
+        for _ in range(int(rounds)):
+            claim = store.claim_next("ingest", Owner.current(), 600)
+            say(claim.job_id if claim else "none")
+        # What a process that has ended held is anyone's.
+        time.sleep(600)
+
+
+def mark_many_done(url: str, count: str) -> None:
+    """Mark many documents done in one call."""
+    with Store.open(url) as store:
+        claim = claimed(store, owner=Owner.current())
+        entries = [entry(number) for number in range(int(count))]
+        results = [result(number) for number in range(int(count))]
+        store.record_intent(claim, entries)
+        say("marking")
+        store.mark_done(claim, entries, results)
+        say("marked")
+        time.sleep(600)
+
+
+def take_turns(url: str, rounds: str, log: str) -> None:
+    """Take turns, and log when each begins and ends."""
+    with Store.open(url) as store:
+        say("ready")
+        sys.stdin.readline()
+        for _ in range(int(rounds)):
+            with store.turn("docs", Owner.current(), 60):
+                append(log, f"begin {os.getpid()}\n")
+                time.sleep(0.005)
+                append(log, f"end {os.getpid()}\n")
+
+
+def append(log: str, line: str) -> None:
+    descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(descriptor, line.encode())
+    os.close(descriptor)
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    commands = (open_store, submit_same, hold, hold_turn, claim_many, mark_many_done, take_turns)
+    {command.__name__: command for command in commands}[sys.argv[1]](*sys.argv[2:])

@@ -1,0 +1,84 @@
+"""What every store promises of turns: one after the other, in the order of asking."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from lexigram_ray.jobs.owner import Owner
+from lexigram_ray.jobs.store import Store
+from tests.contract.store_data import Clock, elsewhere, gone
+
+
+def test_a_turn_can_be_taken_again_and_again(store: Store) -> None:
+    for _ in range(3):
+        with store.turn("docs", Owner.current(), 60):
+            pass
+
+
+def test_turns_of_different_collections_do_not_wait_for_each_other(store: Store) -> None:
+    with store.turn("docs", Owner.current(), 60), store.turn("other", Owner.current(), 60):
+        pass
+
+
+def test_a_turn_ends_with_an_error_inside_it(store: Store) -> None:
+    for _ in range(2):
+        with (
+            pytest.raises(RuntimeError, match="write failed"),
+            store.turn("docs", Owner.current(), 60),
+        ):
+            raise RuntimeError("write failed")
+
+
+def test_an_expired_turn_is_passed_over_and_its_holder_is_not_told(
+    store: Store, clock: Clock
+) -> None:
+    with store.turn("docs", elsewhere(), 60):
+        clock.advance(61)
+        with store.turn("docs", Owner.current(), 60):
+            pass
+
+
+def test_a_turn_whose_owner_is_gone_is_taken_at_once(store: Store) -> None:
+    with store.turn("docs", gone(), 3600), store.turn("docs", Owner.current(), 60):
+        pass
+
+
+def test_the_end_of_an_expired_turn_does_not_end_the_next_one(store: Store, clock: Clock) -> None:
+    late = store.turn("docs", elsewhere(), 60)
+    late.__enter__()
+    clock.advance(61)
+    order: list[str] = []
+    with store.turn("docs", Owner.current(), 60):
+        late.__exit__(None, None, None)
+        waiter = threading.Thread(target=take, args=(store, order, "waiter"))
+        waiter.start()
+        time.sleep(0.3)
+        order.append("holder")
+    waiter.join()
+
+    assert order == ["holder", "waiter"]
+
+
+def test_turns_come_in_the_order_of_asking(store: Store) -> None:
+    order: list[str] = []
+    waiters: list[threading.Thread] = []
+    with store.turn("docs", Owner.current(), 60):
+        for name in ("first", "second", "third"):
+            waiters.append(threading.Thread(target=take, args=(store, order, name)))
+            waiters[-1].start()
+            time.sleep(0.3)
+    # One that asks again at once does not go before those who wait.
+    with store.turn("docs", Owner.current(), 60):
+        order.append("again")
+    for waiter in waiters:
+        waiter.join()
+
+    assert order == ["first", "second", "third", "again"]
+
+
+def take(store: Store, order: list[str], name: str) -> None:
+    with store.turn("docs", Owner.current(), 60):
+        order.append(name)

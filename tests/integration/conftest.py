@@ -1,0 +1,48 @@
+"""One converted model for all tests of this folder, and state directories that use it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lexigram_ray.core.config import DEFAULT_MODEL
+from lexigram_ray.embedding.engine import load_provider
+from lexigram_ray.embedding.models import describe_model
+
+
+@pytest.fixture(scope="session")
+def converted_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A models folder that holds the default model, converted."""
+    folder = tmp_path_factory.mktemp("models")
+    model = describe_model(DEFAULT_MODEL, precision="auto", models_dir=folder)
+    load_provider(model, models_dir=folder).embed_query("warm")
+    return folder
+
+
+@pytest.fixture
+def state(tmp_path: Path, converted_models: Path) -> Path:
+    """A fresh state directory whose model is ready."""
+    folder = tmp_path / "state"
+    folder.mkdir()
+    (folder / "models").symlink_to(converted_models)
+    return folder
+
+
+@pytest.fixture
+def docs(tmp_path: Path) -> Path:
+    """A folder of five small documents, each of one subject."""
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    for name, text in SUBJECTS.items():
+        (folder / name).write_text(text)
+    return folder
+
+
+SUBJECTS = {
+    "tides.md": "# Tides\n\nThe moon pulls the water of the sea, and so the tide comes and goes.\n",
+    "bread.md": "# Bread\n\nYeast turns sugar into gas. The dough rises in a warm kitchen.\n",
+    "chess.txt": "The queen moves along ranks, files and diagonals; the knight jumps.\n",
+    "bees.html": "<html><body><h1>Bees</h1><p>A bee tells of nectar by dancing.</p></body></html>",
+    "steel.rst": "Steel\n=====\n\nIron with a little carbon becomes hard when it is quenched.\n",
+}

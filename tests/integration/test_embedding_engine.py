@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lexigram_ray.core.errors import EmbeddingError
+from lexigram_ray.embedding.engine import LocalProvider, load_provider
+from lexigram_ray.embedding.models import describe_model
+from lexigram_ray.embedding.openvino_engine import OpenVinoBackend
+from tests.embedding_models import minilm, models_dir, real_texts
+
+__all__ = ["models_dir"]
+
+TEXTS = real_texts(200)
+MIN_COSINE = 0.999
+
+
+def _cosines(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    return np.einsum("ij,ij->i", ours.astype(np.float64), theirs.astype(np.float64))
+
+
+@pytest.fixture(scope="module")
+def provider(models_dir: Path) -> LocalProvider:
+    return load_provider(minilm(models_dir), models_dir=models_dir, threads=2)
+
+
+@pytest.fixture(scope="module")
+def reference() -> np.ndarray:
+    from sentence_transformers import SentenceTransformer
+
+    from lexigram_ray.embedding.model_sources import packaged_folder
+
+    model = SentenceTransformer(str(packaged_folder()), device="cpu")
+    return model.encode(TEXTS, batch_size=32, normalize_embeddings=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["openvino", "torch"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_vectors_equal_those_of_sentence_transformers(models_dir, reference, backend, precision):
+    model = minilm(models_dir, precision)
+    ours = load_provider(model, models_dir=models_dir, threads=2, backend=backend)
+
+    cosines = _cosines(ours.embed_texts(TEXTS), reference)
+
+    print(f"{backend} {precision}: cosine min {cosines.min():.6f}, mean {cosines.mean():.6f}")
+    assert cosines.min() >= MIN_COSINE
+
+
+@pytest.mark.slow
+def test_torch_and_openvino_agree(models_dir, provider):
+    torch = load_provider(minilm(models_dir), models_dir=models_dir, threads=2, backend="torch")
+
+    cosines = _cosines(provider.embed_texts(TEXTS[:40]), torch.embed_texts(TEXTS[:40]))
+
+    assert cosines.min() >= 0.99999
+
+
+def test_vectors_are_float32_of_length_one(provider):
+    vectors = provider.embed_texts(TEXTS[:5])
+
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+
+
+def test_order_is_kept_and_repeats_are_equal(provider):
+    texts = ["short", TEXTS[0], "short", TEXTS[1], "", TEXTS[0]]
+
+    vectors = provider.embed_texts(texts)
+
+    np.testing.assert_array_equal(vectors[0], vectors[2])
+    np.testing.assert_array_equal(vectors[1], vectors[5])
+    alone = np.stack([provider.embed_texts([text])[0] for text in texts])
+    assert _cosines(vectors, alone).min() >= 0.9999
+
+
+def test_a_query_is_embedded_like_a_document_where_there_are_no_prompts(provider):
+    query = provider.embed_query("how do I undo a commit?")
+
+    assert query.shape == (384,)
+    assert query @ provider.embed_texts(["how do I undo a commit?"])[0] >= 0.9999
+
+
+def test_no_texts_are_no_vectors(provider):
+    assert provider.embed_texts([]).shape == (0, 384)
+
+
+def test_empty_and_huge_texts_work_and_the_cut_ones_are_counted(models_dir):
+    provider = load_provider(minilm(models_dir), models_dir=models_dir, threads=2)
+
+    vectors = provider.embed_texts(["", " ", "word " * 200_000, "fine", "\0"])
+
+    assert np.isfinite(vectors).all()
+    assert provider.truncated_texts == 1
+
+
+def test_more_texts_than_a_window_come_out_in_order(provider):
+    texts = [f"number {number}" for number in range(2500)]
+
+    vectors = provider.embed_texts(texts)
+
+    some = [0, 1, 999, 2047, 2048, 2499]
+    alone = provider.embed_texts([texts[place] for place in some])
+    assert _cosines(vectors[some], alone).min() >= 0.9999
+
+
+def test_a_bad_text_among_good_ones_is_an_error_and_the_engine_goes_on(provider):
+    with pytest.raises(EmbeddingError, match="not valid Unicode"):
+        provider.embed_texts(["good"] * 3 + ["\ud800"])
+
+    assert np.isfinite(provider.embed_texts(["good"])).all()
+
+
+def test_threads_may_share_a_provider(provider):
+    texts = [TEXTS[start : start + 10] for start in range(0, 40, 10)]
+    results: dict[int, np.ndarray] = {}
+
+    def work(number: int) -> None:
+        results[number] = provider.embed_texts(texts[number])
+        provider.embed_query(texts[number][0])
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    for number, block in enumerate(texts):
+        assert _cosines(results[number], provider.embed_texts(block)).min() >= 0.9999
+
+
+class _NanFor(OpenVinoBackend):
+    """A real backend whose model breaks down at one row, as some do in half precision."""
+
+    def __init__(self, backend: OpenVinoBackend, row: int) -> None:
+        self._real = backend
+        self._row = row
+
+    def run(self, batches, done) -> None:
+        def spoiled(batch, hidden) -> None:
+            hidden = hidden.copy()
+            hidden[batch.rows == self._row] = np.nan
+            done(batch, hidden)
+
+        self._real.run(batches, spoiled)
+
+
+def test_a_vector_that_is_not_finite_is_an_error_that_names_the_texts_position(
+    models_dir, provider
+):
+    broken = LocalProvider(minilm(models_dir), _NanFor(provider._backend, row=1))
+
+    with pytest.raises(EmbeddingError, match="for text 2 of 4"):
+        broken.embed_texts(["a", "a", "b", "c"])
+
+
+def test_an_error_in_a_callback_comes_out_and_the_backend_goes_on(provider):
+    def failing(batch, hidden) -> None:
+        raise KeyError("from the callback")
+
+    def batches() -> Iterator[object]:
+        from lexigram_ray.embedding.batching import token_batches
+
+        ids = [np.array([101, 2023, 102], np.int32)] * 6
+        yield from token_batches(ids, np.arange(6), budget=3, pad_id=0)
+
+    with pytest.raises(KeyError, match="from the callback"):
+        provider._backend.run(batches(), failing)
+
+    assert np.isfinite(provider.embed_texts(["good"])).all()
+
+
+def test_once_converted_a_process_embeds_without_torch(models_dir, provider):
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from lexigram_ray.embedding.engine import load_provider\n"
+        "from lexigram_ray.embedding.models import describe_model\n"
+        f"models_dir = Path({str(models_dir)!r})\n"
+        "model = describe_model('all-MiniLM-L6-v2', precision='fp32', models_dir=models_dir)\n"
+        "provider = load_provider(model, models_dir=models_dir)\n"
+        "print(provider.embed_query('hello').shape, provider.embed_texts(['a', 'b']).shape)\n"
+        "print(sorted({'torch', 'transformers', 'lance', 'ray', 'pydantic'} & set(sys.modules)))"
+    )
+
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert shown.stdout.splitlines() == ["(384,) (2, 384)", "[]"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["bert", "roberta", "mpnet", "modernbert", "distilbert"])
+def test_other_encoders_pooled_by_cls_and_with_prompts_match_sentence_transformers(tmp_path, kind):
+    folder = _small_model(tmp_path / "model", kind)
+    from sentence_transformers import SentenceTransformer
+
+    theirs = SentenceTransformer(str(folder), device="cpu")
+    model = describe_model(str(folder), precision="fp32", models_dir=tmp_path)
+    ours = load_provider(model, models_dir=tmp_path, threads=2)
+
+    texts = [*TEXTS[:8], "short", ""]
+    documents = theirs.encode_document(texts, normalize_embeddings=True)
+    query = theirs.encode_query("where is it?", normalize_embeddings=True)
+
+    assert isinstance(ours._backend, OpenVinoBackend)
+    assert _cosines(ours.embed_texts(texts), documents).min() >= MIN_COSINE
+    assert ours.embed_query("where is it?") @ query >= MIN_COSINE
+
+
+def _small_model(folder: Path, kind: str) -> Path:
+    """Save a model of random weights, two layers, CLS pooling and prompts."""
+    import torch
+    import transformers
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.models import Pooling, Transformer
+
+    from lexigram_ray.embedding.model_sources import packaged_folder
+
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+    if kind == "distilbert":
+        sizes = {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64}
+    config = transformers.AutoConfig.for_model(
+        kind,
+        **sizes,
+        vocab_size=30522,
+        intermediate_size=64,
+        max_position_embeddings=130,
+        pad_token_id=0,
+        bos_token_id=101,
+        eos_token_id=102,
+        cls_token_id=101,
+        sep_token_id=102,
+    )
+    bare = folder.with_name("bare")
+    transformers.AutoModel.from_config(config).save_pretrained(bare)
+    transformers.AutoTokenizer.from_pretrained(packaged_folder()).save_pretrained(bare)
+    transformer = Transformer(str(bare), max_seq_length=128)
+    SentenceTransformer(
+        modules=[transformer, Pooling(32, pooling_mode="cls")],
+        prompts={"query": "find: ", "document": "read: "},
+        device="cpu",
+    ).save(str(folder))
+    return folder

@@ -1,0 +1,91 @@
+"""The configuration says what is wrong with it, and where each value comes from."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+
+from lexigram_ray.core.config import WorkersConfig, load_config
+from lexigram_ray.core.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def _empty_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_references_fields_have_the_references_defaults() -> None:
+    config = load_config()
+    assert config.enabled is True
+    assert config.name == "ai_workers"
+    assert config.env is None
+    assert config.batch_embedding_concurrency == 3
+    assert config.document_ingestion_concurrency == 3
+    assert config.enable_maintenance is True
+    assert config.dlq_check_interval == 60
+
+
+def test_environment_goes_over_file_and_arguments_over_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "application.yaml").write_text(
+        "ai_workers:\n  parser: {timeout_seconds: 1, memory_mb: 600}\n  dlq_check_interval: 5\n"
+    )
+    monkeypatch.setenv("LEX_AI_WORKERS__PARSER__TIMEOUT_SECONDS", "2")
+    config = load_config(dlq_check_interval=7)
+    assert config.parser.timeout_seconds == 2
+    assert config.parser.memory_mb == 600
+    assert config.dlq_check_interval == 7
+
+
+def test_another_applications_sections_are_none_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "application.yaml").write_text("database:\n  url: x\n")
+    assert load_config().dlq_check_interval == 60
+
+
+def test_a_misspelt_variable_names_the_nearest_known_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEX_AI_WORKERS__PARSER__TIMEOUT_SECOND", "2")
+    with pytest.raises(ConfigError, match="mean LEX_AI_WORKERS__PARSER__TIMEOUT_SECONDS"):
+        load_config()
+
+
+def test_a_misspelt_key_in_the_file_names_the_nearest_known_one(tmp_path: Path) -> None:
+    file = tmp_path / "other.yaml"
+    file.write_text("ai_workers:\n  parser:\n    memory_mbs: 300\n")
+    with pytest.raises(ConfigError, match=r"parser\.memory_mbs; did you mean memory_mb\?"):
+        load_config(file)
+
+
+def test_a_wrong_value_names_setting_and_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEX_AI_WORKERS__JOBS__LEASE_SECONDS", "soon")
+    with pytest.raises(ConfigError, match=r"jobs\.lease_seconds.*'soon'"):
+        load_config()
+
+
+@pytest.mark.parametrize("text", ["ai_workers: [", "ai_workers: 3", "\xff"])
+def test_a_broken_file_is_named(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "broken.yaml"
+    file.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"broken\.yaml"):
+        load_config(file)
+
+
+def test_a_missing_file_that_was_asked_for_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.yaml"):
+        load_config(tmp_path / "none.yaml")
+
+
+def test_a_configuration_from_a_file_pickles(tmp_path: Path) -> None:
+    file = tmp_path / "other.yaml"
+    file.write_text("ai_workers:\n  parser: {ocr: true}\n")
+    again = pickle.loads(pickle.dumps(load_config(file)))
+    assert type(again) is WorkersConfig
+    assert again.parser.ocr is True
+
+
+def test_relative_places_become_absolute(tmp_path: Path) -> None:
+    config = load_config(state_dir=Path("state"))
+    assert config.state_dir == tmp_path / "state"
+    assert config.paths.store_url == f"sqlite:///{tmp_path}/state/jobs.db"

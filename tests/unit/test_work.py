@@ -1,0 +1,153 @@
+"""Whatever a pool's workers do, each document ends exactly once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lexigram_ray.core.errors import WorkerError
+from lexigram_ray.core.ids import document_id, hash_file
+from lexigram_ray.core.types import Document, Failure, FailureCategory, FileStamp, Outcome
+from lexigram_ray.jobs.executor import Executed, Execution
+from lexigram_ray.jobs.pool import BATCH_BYTES, BATCH_DOCUMENTS, Batch, Completed, batches
+from lexigram_ray.jobs.work import CHANGED_TRIES, Dispatcher
+
+
+def _document(path: Path, size: int = 10) -> Document:
+    return Document(
+        document_id=document_id(path),
+        path=str(path),
+        source=str(path),
+        stamp=FileStamp(size=size, mtime_ns=1, ctime_ns=1, inode=1),
+        content_hash="0" * 32,
+    )
+
+
+class ScriptedPool:
+    """Executes batches by a rule, in order, one at a time."""
+
+    slots = 3
+
+    def __init__(self, rule: Callable[[Batch], Completed]) -> None:
+        self._rule = rule
+        self._waiting: list[Batch] = []
+        self.most_under_way = 0
+
+    def submit(self, batch: Batch) -> None:
+        self._waiting.append(batch)
+        self.most_under_way = max(self.most_under_way, len(self._waiting))
+
+    def wait(self, timeout: float) -> list[Completed]:
+        return [self._rule(self._waiting.pop(0))] if self._waiting else []
+
+    def close(self) -> None:
+        pass
+
+
+def _ingested(batch: Batch) -> Completed:
+    units = [Executed(document=each, outcome=Outcome.INGESTED) for each in batch.documents]
+    return Completed(batch, Execution(units=tuple(units)))
+
+
+def _dispatch(pool: ScriptedPool, documents: list[Document]) -> dict[str, list[Executed]]:
+    crashes: Counter[str] = Counter()
+
+    def count_crash(ids: list[str]) -> dict[str, int]:
+        crashes.update(ids)
+        return {each: crashes[each] for each in ids}
+
+    dispatcher = Dispatcher(pool, count_crash=count_crash, crash_budget=3)
+    ended: dict[str, list[Executed]] = {}
+    for execution in dispatcher.run(documents, lambda: True):
+        for unit in execution.units:
+            ended.setdefault(unit.document.source, []).append(unit)
+    return ended
+
+
+def test_batches_hold_every_document_once_within_their_limits() -> None:
+    documents = [_document(Path(f"/d/{n}"), size=n * 4_000) for n in range(200)]
+    made = list(batches(documents))
+    assert [each for batch in made for each in batch.documents] == documents
+    assert all(len(batch.documents) <= BATCH_DOCUMENTS for batch in made)
+    assert all(
+        len(batch.documents) == 1 or sum(d.stamp.size for d in batch.documents) <= BATCH_BYTES
+        for batch in made
+    )
+
+
+def test_a_document_that_kills_its_worker_is_quarantined_and_its_neighbours_are_ingested() -> None:
+    documents = [_document(Path(f"/d/{n}")) for n in range(40)]
+    poison = "/d/17"
+
+    def rule(batch: Batch) -> Completed:
+        if any(each.source == poison for each in batch.documents):
+            return Completed(batch, crash="SIGSEGV")
+        return _ingested(batch)
+
+    ended = _dispatch(ScriptedPool(rule), documents)
+    assert sorted(ended) == sorted(each.source for each in documents)
+    assert all(len(units) == 1 for units in ended.values())
+    failure = ended[poison][0].failure
+    assert failure is not None
+    assert (failure.category, failure.code) == (FailureCategory.INVALID_INPUT, "quarantined")
+    assert "SIGSEGV" in failure.reason
+    others = [units[0].outcome for source, units in ended.items() if source != poison]
+    assert set(others) == {Outcome.INGESTED}
+
+
+def test_workers_that_die_whatever_they_are_given_stop_the_run_and_blame_no_document() -> None:
+    pool = ScriptedPool(lambda batch: Completed(batch, crash="out of memory"))
+    with pytest.raises(WorkerError, match=r"died in a row.*out of memory"):
+        _dispatch(pool, [_document(Path(f"/d/{n}")) for n in range(200)])
+
+
+def test_a_file_that_changes_while_it_is_read_is_tried_again_as_it_is_now(tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    file.write_text("newer")
+    tries: list[str] = []
+
+    def rule(batch: Batch) -> Completed:
+        tries.append(batch.documents[0].content_hash)
+        return _ingested(batch) if len(tries) == 2 else _changed(batch)
+
+    ended = _dispatch(ScriptedPool(rule), [_document(file)])
+    assert tries == ["0" * 32, hash_file(file)]
+    assert [unit.outcome for unit in ended[str(file)]] == [Outcome.INGESTED]
+
+
+def test_a_file_that_never_stays_the_same_fails_in_the_end(tmp_path: Path) -> None:
+    file = tmp_path / "log.txt"
+    file.write_text("x")
+    tries: list[Batch] = []
+
+    def rule(batch: Batch) -> Completed:
+        tries.append(batch)
+        return _changed(batch)
+
+    ended = _dispatch(ScriptedPool(rule), [_document(file)])
+    assert len(tries) == 1 + CHANGED_TRIES
+    assert [unit.outcome for unit in ended[str(file)]] == [Outcome.FAILED]
+
+
+def test_a_file_that_vanishes_after_a_change_fails_as_unreadable(tmp_path: Path) -> None:
+    ended = _dispatch(ScriptedPool(_changed), [_document(tmp_path / "gone.txt")])
+    (units,) = ended.values()
+    assert units[0].failure is not None
+    assert units[0].failure.code == "unreadable"
+
+
+def test_no_more_batches_are_under_way_than_the_pool_has_slots() -> None:
+    pool = ScriptedPool(_ingested)
+    _dispatch(pool, [_document(Path(f"/d/{n}")) for n in range(200)])
+    assert pool.most_under_way == pool.slots
+
+
+def _changed(batch: Batch) -> Completed:
+    failure = Failure(category=FailureCategory.TRANSIENT, code="changed", reason="it changed")
+    units = [
+        Executed(document=each, outcome=Outcome.FAILED, failure=failure) for each in batch.documents
+    ]
+    return Completed(batch, Execution(units=tuple(units)))
