@@ -6,9 +6,9 @@ SHELL := /bin/bash
 VENV ?= .venv
 STATE ?= .demo/state
 COLLECTION ?= demo
-Q ?= may I use this software without any warranty
+Q ?= run tasks in parallel on a cluster
 PYTEST_ARGS ?=
-DEBIAN_PACKAGES := python3-doc debian-policy git-doc poppler-utils chromium postgresql
+DEBIAN_PACKAGES := python3-doc debian-policy git-doc poppler-utils chromium postgresql tesseract-ocr
 
 BIN := $(VENV)/bin
 LEXIGRAM := $(BIN)/lexigram-ray
@@ -23,7 +23,7 @@ help: ## Show this list
 
 .PHONY: demo
 demo: venv ## Ingest the documentation of the installed Python packages, then search it
-	@$(BIN)/python scripts/package_docs.py .demo/documents
+	@$(BIN)/python tests/corpus/package_docs.py .demo/documents
 	@$(LEXIGRAM) ingest .demo/documents --collection demo --state $(STATE) $(ACCEPT_SOME_FAILED)
 	@echo
 	@echo 'lexigram-ray search "$(Q)" --collection demo'
@@ -54,7 +54,7 @@ unit: venv-dev ## Unit tests
 	@$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
 
 .PHONY: test
-test: venv-dev ## All tests; what a missing system package prevents is skipped, loudly
+test: lint ## Set-up, lint, all tests; what a missing system package prevents is skipped, loudly
 	@$(BIN)/python -m pytest tests $(PYTEST_ARGS)
 
 .PHONY: test-deps
@@ -72,7 +72,7 @@ test-deps: ## Debian packages that tests need: documentation, poppler, chromium,
 
 .PHONY: chaos
 chaos: venv-dev ## Kill processes at random and look for what is lost or twice
-	@$(BIN)/python -m pytest tests/chaos $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest tests -m chaos $(PYTEST_ARGS)
 
 .PHONY: bench
 bench: venv-dev ## Ingest Debian's documentation whole and print the figures

@@ -279,6 +279,7 @@ def _finish(invocation: Invocation, display: Display, report: IngestReport) -> N
         invocation.answer(report.to_dict())
     else:
         print_summary(report)
+        invocation.answered = True
     if report.error:
         display.say(report.error, label="error", style="red")
         display.say(f"{invocation.command_line()} goes on from there", label="try", style="cyan")

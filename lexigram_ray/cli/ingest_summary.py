@@ -15,7 +15,7 @@ from lexigram_ray.cli.output import (
 )
 from lexigram_ray.cli.progress import write_json_line
 from lexigram_ray.core.types import JobStatus, Outcome
-from lexigram_ray.jobs.report import DryRunReport, IngestReport, Problem
+from lexigram_ray.jobs.report import DocumentCounts, DryRunReport, IngestReport, Problem
 
 PROBLEMS_SHOWN = 20
 HEADLINES = {
@@ -40,6 +40,7 @@ def print_summary(report: IngestReport) -> None:
         ("skipped", documents.skipped),
         ("failed", documents.failed),
         ("removed", documents.removed),
+        ("left to do", left_to_do(documents)),
     )
     told = ", ".join(f"{number:,} {name}" for name, number in outcomes if number) or "nothing to do"
     found = count(documents.found, "document")
@@ -51,6 +52,12 @@ def print_summary(report: IngestReport) -> None:
     _print(f"  {count(report.rows, 'row')} in collection {report.collection}; {_took(report)}")
     if report.job_id:
         _print(f"  job {report.job_id}")
+
+
+def left_to_do(documents: DocumentCounts) -> int:
+    """Return how many documents an interrupted run did not come to."""
+    ended = documents.ingested + documents.unchanged + documents.skipped + documents.failed
+    return documents.found - ended
 
 
 def print_problems(problems: Sequence[Problem]) -> None:

@@ -63,7 +63,7 @@ class Invocation:
     Attributes:
         argv: The arguments as given, without the program.
         json_lines: Whether stderr holds JSON Lines and nothing else.
-        answered: Whether the one JSON object has been printed.
+        answered: Whether the result, or the one JSON object, has been printed.
     """
 
     argv: tuple[str, ...]

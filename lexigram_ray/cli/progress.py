@@ -231,6 +231,6 @@ def milestone(progress: Progress, chunks_per_second: float, seconds: float) -> s
         parts.append(f"{progress.skipped:,} skipped")
     if progress.failed:
         parts.append(f"{progress.failed:,} failed")
-    if progress.seconds_remaining is not None:
+    if progress.seconds_remaining:
         parts.append(f"about {duration(progress.seconds_remaining)} left")
     return f"{line}: {fraction_done(progress):.0%}, {', '.join(parts)}"

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lexigram_ray.vectors.search import Hit
 
 MOST_HITS = 10_000
+LONGEST_TITLE = 80
 
 
 def search(
@@ -117,6 +118,8 @@ def _heading(rank: int, hit: Hit) -> Text:
     from lexigram_ray.cli.output import printable
 
     name = hit.title or hit.source.rsplit("/", 1)[-1]
+    if len(name) > LONGEST_TITLE:
+        name = f"{name[: LONGEST_TITLE - 1]}…"
     page = f" · page {hit.page}" if hit.page is not None else ""
     return Text.assemble(
         f"{rank:>2}. ", (printable(name), "bold"), page, (f" · {hit.score:.4f}", "green")

@@ -18,12 +18,12 @@ from pydantic_settings import (
 )
 
 from lexigram_ray.core.errors import ConfigError
+from lexigram_ray.core.types import DEFAULT_MODEL
 
 ENV_PREFIX = "LEX_AI_WORKERS__"
 ENV_NESTED_DELIMITER = "__"
 CONFIG_SECTION = "ai_workers"
 DEFAULT_CONFIG_FILE = "application.yaml"
-DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 
 Environment = Literal["development", "staging", "production", "test"]
 

@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 
+DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+
 
 class FailureCategory(StrEnum):
     """What kind of failure it is, and so whether trying again can help."""

@@ -19,6 +19,7 @@ from lexigram_ray.embedding.inference import Backend, vectors_of
 from lexigram_ray.embedding.locks import exclusive_lock
 from lexigram_ray.embedding.models import LocalModel
 from lexigram_ray.embedding.openvino_engine import OpenVinoBackend
+from lexigram_ray.embedding.openvino_import import import_openvino
 from lexigram_ray.embedding.tokenizing import TextEncoder, load_tokenizer
 
 if TYPE_CHECKING:
@@ -105,8 +106,7 @@ def _convert_and_keep(model: LocalModel, target: Path, threads: int) -> model_st
 
 def _convert_into(folder: Path, model: LocalModel, threads: int) -> dict[str, object]:
     """Fill `folder`; return the backend that will run the model, and why."""
-    import openvino
-
+    openvino = import_openvino()
     reference = _torch_backend(model, threads)
     try:
         path = folder / model_store.MODEL

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lexigram_ray.core.errors import ConfigError, ModelNotFoundError
-from lexigram_ray.core.types import ModelSpec
+from lexigram_ray.core.types import DEFAULT_MODEL, ModelSpec
 from lexigram_ray.embedding import devices, model_sources
 from lexigram_ray.embedding.model_files import ModelFiles, inspect_folder
 from lexigram_ray.embedding.model_settings import read_settings
 from lexigram_ray.embedding.revision import revision_of
 
-DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 DEFAULT_ORGANISATION = "sentence-transformers"
 NAMES_OF_DEFAULT = frozenset({DEFAULT_MODEL.lower(), "all-minilm-l6-v2"})
 # The reference's default: a server's model. With no server configured it means the local one.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 
 from lexigram_ray.core.errors import EmbeddingError
 from lexigram_ray.embedding.batching import TokenBatch
+from lexigram_ray.embedding.openvino_import import import_openvino
 
 if TYPE_CHECKING:
     import openvino
@@ -33,8 +36,7 @@ class OpenVinoBackend:
     token_budget = TOKEN_BUDGET
 
     def __init__(self, model: Path | openvino.Model, *, precision: str, threads: int) -> None:
-        import openvino
-
+        openvino = import_openvino()
         settings: dict[str, object] = {
             "INFERENCE_PRECISION_HINT": PRECISION_HINTS[precision],
             "INFERENCE_NUM_THREADS": threads,
@@ -56,39 +58,31 @@ class OpenVinoBackend:
         batches: Iterable[TokenBatch],
         done: Callable[[TokenBatch, NDArray[np.float32]], None],
     ) -> None:
-        """Run batches side by side; `done` gets each with its hidden states, in any order.
+        """Run batches side by side; `done` gets each with its hidden states, in order.
 
         The hidden states, shape `(n, longest, dim)`, are valid only within `done`. The next
         batches are made (tokenised) while earlier ones run.
 
         Raises:
-            EmbeddingError: OpenVINO failed. What `done` raises comes out unchanged.
+            EmbeddingError: OpenVINO failed. Other errors of `batches` and `done` pass unchanged.
         """
-        import openvino
-
-        failures: list[BaseException] = []
-
-        def finished(request: openvino.InferRequest, batch: TokenBatch) -> None:
-            try:
-                done(batch, request.get_output_tensor(0).data)
-            except BaseException as error:  # noqa: BLE001 - raised below, out of OpenVINO's thread
-                failures.append(error)
-
-        requests = openvino.AsyncInferQueue(self._compiled, self._streams + 1)
-        requests.set_callback(finished)
+        # No callbacks: OpenVINO's threads would still be dropping references to Python's objects
+        # after the last wait, and a process that ends just then is aborted (seen in 41 of 60).
+        running: deque[tuple[openvino.InferRequest, TokenBatch]] = deque()
         try:
-            try:
-                for batch in batches:
-                    if failures:
-                        break
-                    requests.start_async([batch.input_ids, batch.attention_mask], batch)
-            finally:
-                # Even when a text cannot be tokenised: running requests call `done`.
-                requests.wait_all()
+            for batch in batches:
+                full = len(running) > self._streams
+                request = _finish(running, done) if full else self._compiled.create_infer_request()
+                request.start_async([batch.input_ids, batch.attention_mask])
+                running.append((request, batch))
+            while running:
+                _finish(running, done)
         except RuntimeError as error:
             raise EmbeddingError(f"OpenVINO failed: {error}") from error
-        if failures:
-            raise failures[0]
+        finally:
+            for request, _ in running:
+                with contextlib.suppress(RuntimeError):
+                    request.wait()
 
     def run_one(self, batch: TokenBatch) -> NDArray[np.float32]:
         """Run one batch at once, beside whatever else runs; return a copy of its hidden states."""
@@ -98,3 +92,14 @@ class OpenVinoBackend:
             except RuntimeError as error:
                 raise EmbeddingError(f"OpenVINO failed: {error}") from error
             return np.array(self._single.get_output_tensor(0).data, np.float32)
+
+
+def _finish(
+    running: deque[tuple[openvino.InferRequest, TokenBatch]],
+    done: Callable[[TokenBatch, NDArray[np.float32]], None],
+) -> openvino.InferRequest:
+    """Wait for the oldest request, hand its result on, and return it for another use."""
+    request, batch = running.popleft()
+    request.wait()
+    done(batch, request.get_output_tensor(0).data)
+    return request

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from lexigram_ray.core.errors import ConfigError, EmbeddingError
 from lexigram_ray.embedding.batching import TokenBatch
+from lexigram_ray.embedding.openvino_import import import_openvino
 
 if TYPE_CHECKING:
     import openvino
@@ -39,10 +40,8 @@ class TorchBackend:
         self.token_budget = GPU_TOKEN_BUDGET if self._device.type == "cuda" else CPU_TOKEN_BUDGET
         # Inside Ray's workers OMP_NUM_THREADS is 1: torch must be told.
         torch.set_num_threads(threads)
-        self._type = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[
-            precision
-        ]
-        self._model = load_module(folder).to(self._device)
+        number = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+        self._model = load_module(folder).to(self._device, number)
         self._use = threading.Lock()
 
     def run(
@@ -62,7 +61,7 @@ class TorchBackend:
         """Run one batch; return its hidden states, float32, shape `(n, longest, dim)`."""
         import torch
 
-        with self._use, torch.inference_mode(), self._autocast():
+        with self._use, torch.inference_mode():
             try:
                 hidden = self._model(
                     input_ids=torch.from_numpy(batch.input_ids).to(self._device),
@@ -78,8 +77,9 @@ class TorchBackend:
         Raises:
             RuntimeError: It cannot be traced, or has an operation that OpenVINO does not know.
         """
-        import openvino
         import torch
+
+        openvino = import_openvino()
 
         class HiddenStates(torch.nn.Module):
             def __init__(self, model: Any) -> None:
@@ -100,14 +100,6 @@ class TorchBackend:
             )
         self._model.to(self._device)
         return model
-
-    def _autocast(self) -> contextlib.AbstractContextManager[object]:
-        import torch
-
-        # Sums and normalisations stay in float32, which whole-model bf16 would round.
-        return torch.autocast(
-            self._device.type, dtype=self._type, enabled=self._type is not torch.float32
-        )
 
 
 def load_module(folder: Path) -> torch.nn.Module:

@@ -20,6 +20,7 @@ JSON_TREE_LIMIT = 32 << 20
 _MAX_DEPTH = 200
 _INLINE = 80
 _SNIFFED = 16 << 10
+_NO_LIMIT = (1 << 31) - 1
 _DELIMITERS = ",;\t|"
 
 
@@ -120,8 +121,8 @@ def _rows(text: str) -> Iterator[list[str]]:
         dialect = csv.Sniffer().sniff(sample, delimiters=_DELIMITERS)
     except csv.Error:
         dialect = csv.excel
-    # One field may hold a whole document; the module's own limit is 128 KB.
-    csv.field_size_limit(len(text) + 1)
+    # One field may hold a whole document; the module's own limit, which is global, is 128 KB.
+    csv.field_size_limit(_NO_LIMIT)
     try:
         for row in csv.reader(_lines_of(text), dialect):
             yield [cell.strip() for cell in row]

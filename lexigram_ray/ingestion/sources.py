@@ -80,7 +80,7 @@ class Scan:
 
     @property
     def incomplete(self) -> tuple[str, ...]:
-        """Folders of which not all was seen: unreadable, or gone during the scan."""
+        """Folders and given paths of which not all was seen: unreadable, or gone."""
         return tuple(self._incomplete)
 
     def covers(self, source_path: str) -> bool:
@@ -125,6 +125,8 @@ class Scan:
                     return
                 explicit = True
         except OSError as error:
+            if path in self._given:
+                self._incomplete.append(source_name(Path(path)))
             yield _unreachable(path, error)
             return
         if stat.S_ISDIR(status.st_mode):

@@ -148,6 +148,9 @@ def _embed_each(small: list[_Chunked], tools: Tools) -> list[tuple[Executed, pa.
     except EmbeddingError as error:
         if len(small) == 1:
             return [(_ended(small[0].document, error, small[0].started), None)]
+    except OSError as error:
+        raise_if_machine_wide(error)
+        raise
     # One text that the model cannot take must not cost its neighbours.
     return [result for one in small for result in _embed_each([one], tools)]
 

@@ -49,7 +49,7 @@ class Tracker:
         """Set what is known once the plan stands."""
         self.now = replace(
             self.now,
-            phase="starting",
+            phase="starting" if bytes_total else self.now.phase,
             job_id=job_id,
             documents_done=documents_done,
             documents_total=documents_total,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -13,6 +14,7 @@ from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import ClusterUnreachableError, ConfigError
 
 NAMESPACE = "lexigram_ray"
+CONNECT_SECONDS = 5.0
 OBJECT_STORE_BYTES = 512 * 1024 * 1024
 """Batches are small and large documents go through files: more would only be reserved."""
 
@@ -64,6 +66,7 @@ def _start_here() -> None:
 
 
 def _attach(address: str) -> None:
+    _refuse_closed_port(address)
     try:
         ray.init(
             address=address,
@@ -76,6 +79,21 @@ def _attach(address: str) -> None:
             f"no Ray cluster answers at {address}: {_first_line(error)}",
             hint="check `ray status`; a cluster with token authentication needs "
             "RAY_AUTH_MODE=token and its token here too",
+        ) from error
+
+
+def _refuse_closed_port(address: str) -> None:
+    # Ray itself tries for minutes, and cannot be interrupted meanwhile.
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdecimal():
+        return
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS):
+            return
+    except OSError as error:
+        raise ClusterUnreachableError(
+            f"no Ray cluster answers at {address}: {error.strerror or error}",
+            hint="check the address with `ray status`, or leave --address out",
         ) from error
 
 

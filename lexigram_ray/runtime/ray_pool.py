@@ -67,11 +67,13 @@ class RayPool:
         return [self._completed(reference) for reference in ready]
 
     def close(self) -> None:
-        """Let the cache write what it holds, then end the actors."""
+        """Let the cache write what it holds, and let go of the actors: Ray ends them."""
         with contextlib.suppress(RayError):
             ray.get(self._embedder.close.remote(), timeout=CLOSE_SECONDS)
-        for handle in (*self._workers, self._embedder):
-            ray.kill(handle)
+        # Not `ray.kill`: of each task under way it would tell the terminal that it failed.
+        self._under_way.clear()
+        self._workers.clear()
+        del self._embedder
 
     def _completed(self, reference: ray.ObjectRef[Execution]) -> Completed:
         item = self._under_way.pop(reference)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lexigram_ray.core.config import DEFAULT_MODEL
+from lexigram_ray.core.types import DEFAULT_MODEL
 from lexigram_ray.embedding.engine import load_provider
 from lexigram_ray.embedding.models import describe_model
 

@@ -1,6 +1,6 @@
 """Gather the documentation of the Python packages installed here: what `make demo` ingests.
 
-Usage: python scripts/package_docs.py FOLDER
+Usage: python tests/corpus/package_docs.py FOLDER
 
 Licences, READMEs and guides are linked, not copied. A package's README is kept by pip only inside
 its METADATA, as the body of a mail: that body is written to a file of its own.
