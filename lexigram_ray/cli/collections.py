@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 collections_app = typer.Typer(rich_markup_mode=None, invoke_without_command=True)
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The collection.")]
 
+TURN_SECONDS = 60.0
+
 
 def collections(ctx: typer.Context) -> None:
     """List, show and drop collections.
@@ -121,9 +123,13 @@ def drop_collection(
     info = collections.info(name)
     if not yes:
         _confirm(name, rows=info.rows, documents=info.documents)
+    from lexigram_ray.jobs.records import Owner
     from lexigram_ray.jobs.store import Store
 
-    with Store.open(settings.paths.store_url) as store:
+    with (
+        Store.open(settings.paths.store_url) as store,
+        store.turn(name, Owner.current(), TURN_SECONDS),
+    ):
         collections.drop(name)
         store.forget_collection(name)
     if invocation.json:

@@ -19,6 +19,7 @@ WorkerError                        LEX_ERR_AIWORK_001
 ├── WriteConflictError             write_conflict
 ├── EmbeddingError                 embedding_failed
 ├── EmbedderDiedError              embedder_died
+├── ParserStartError               parser_not_started
 └── DocumentError                  document              one document, not the run
     ├── UnreadableError            unreadable
     ├── ChangedError               changed
@@ -28,6 +29,7 @@ WorkerError                        LEX_ERR_AIWORK_001
     ├── LimitExceededError         too_large
     ├── ParserTimeoutError         parser_timeout
     ├── ParserDiedError            parser_died
+    │   └── ParserKilledError      parser_killed
     ├── RepeatedIdError            repeated_id
     └── DocumentSkipped            its reason, such as `empty`
 """
@@ -190,6 +192,13 @@ class EmbedderDiedError(WorkerError):
     category = FailureCategory.TRANSIENT
 
 
+class ParserStartError(WorkerError):
+    """No parser process can be started; no document is to blame."""
+
+    code = "parser_not_started"
+    category = FailureCategory.TRANSIENT
+
+
 class DocumentError(WorkerError):
     """One document cannot be ingested; its neighbours can."""
 
@@ -245,6 +254,13 @@ class ParserDiedError(DocumentError):
     """The parser process died, or was killed at its memory limit."""
 
     code = "parser_died"
+
+
+class ParserKilledError(ParserDiedError):
+    """The parser process was killed from outside, by the kernel's memory killer for one."""
+
+    code = "parser_killed"
+    category = FailureCategory.TRANSIENT
 
 
 class RepeatedIdError(DocumentError):

@@ -7,10 +7,12 @@ import time
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
+from urllib.parse import unquote_to_bytes
 
 import blake3
 
 HASH_BYTES = 16
+_FILE_URI = "file://"
 
 
 def hash_bytes(data: bytes | memoryview) -> str:
@@ -53,6 +55,13 @@ def source_name(path: Path) -> str:
     except UnicodeEncodeError:
         return path.as_uri()
     return text
+
+
+def source_path(source: str) -> str:
+    """Return the path that `source_name` named, as the operating system takes it."""
+    if source.startswith(_FILE_URI):
+        return os.fsdecode(unquote_to_bytes(source.removeprefix(_FILE_URI)))
+    return source
 
 
 def document_id(path: Path) -> str:

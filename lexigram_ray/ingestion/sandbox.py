@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import selectors
 import signal
@@ -17,10 +18,12 @@ from typing import IO, TYPE_CHECKING, cast
 
 from lexigram_ray.core import errors
 from lexigram_ray.core.errors import (
+    ChangedError,
     DiskFullError,
-    DocumentError,
     DocumentSkipped,
     ParserDiedError,
+    ParserKilledError,
+    ParserStartError,
     ParserTimeoutError,
     WorkerError,
 )
@@ -93,7 +96,7 @@ class SandboxedParser:
             raise _rebuilt(reply)
         parsed = self.store.get(cast("str", reply["hash"]), document.path)
         if parsed is None:
-            raise DocumentError("its parsed text vanished from the store before it was read")
+            raise ChangedError("its parsed text vanished from the store before it was read")
         return parsed
 
     def close(self) -> None:
@@ -113,7 +116,7 @@ class SandboxedParser:
         if child is None or child.is_gone():
             # A child that died between two documents is no fault of the next one.
             self._end_child()
-            child = self._child = self._start_child()
+            child = self._child = self._started()
         try:
             reply = child.ask(request, self._settings.timeout_seconds)
         except TimeoutError as error:
@@ -141,6 +144,13 @@ class SandboxedParser:
         if too_old or too_big or out_of_memory:
             self._end_child()
 
+    def _started(self) -> _Child:
+        try:
+            return self._start_child()
+        except ParserStartError:
+            # Under a heavy load the first one may only have been too slow.
+            return self._start_child()
+
     def _start_child(self) -> _Child:
         scratch_root = self.store.root / _SCRATCH
         try:
@@ -149,7 +159,15 @@ class SandboxedParser:
                 self._swept = True
             scratch = ScratchFolder(scratch_root)
         except OSError as error:
-            raise DiskFullError(f"no room for parsed text in {scratch_root}: {error}") from error
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskFullError(
+                    f"no room for parsed text in {scratch_root}: {error}",
+                    hint="free some space and run the same command again",
+                ) from error
+            raise ParserStartError(
+                f"no parser can work in {scratch_root}: {error.strerror or error}",
+                hint="check the permissions of the state directory",
+            ) from error
         settings = self._settings
         start: frames.Message = {
             "parent": os.getpid(),
@@ -167,7 +185,7 @@ class SandboxedParser:
         except (EOFError, TimeoutError) as error:
             reason = child.last_words()
             child.end()
-            raise ParserDiedError(
+            raise ParserStartError(
                 f"the parser process does not start: {reason}",
                 hint="see `lexigram-ray doctor`; parser.memory_mb may be too low",
             ) from error
@@ -188,6 +206,9 @@ class SandboxedParser:
                 f"the parser ran out of memory (its limit is {limit})",
                 hint="raise parser.memory_mb if the file is just big",
             )
+        if -code in (signal.SIGKILL, signal.SIGTERM):
+            name = signal.Signals(-code).name
+            return ParserKilledError(f"the parser was killed from outside, by {name}")
         if code < 0:
             name = signal.Signals(-code).name
             return ParserDiedError(f"the parser was ended by {name} (memory limit {limit})")

@@ -16,7 +16,13 @@ import traceback
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from lexigram_ray.core.errors import DiskFullError, ParseFailedError, ParserDiedError, WorkerError
+from lexigram_ray.core.errors import (
+    DiskFullError,
+    ParseFailedError,
+    ParserDiedError,
+    UnreadableError,
+    WorkerError,
+)
 from lexigram_ray.ingestion import frames
 from lexigram_ray.ingestion.parse import ParseOptions, parse_file
 from lexigram_ray.ingestion.parsed_store import ParsedStore
@@ -71,7 +77,7 @@ class _Worker:
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 return _failure(DiskFullError(f"parsed text cannot be kept: {error}"), error)
-            return _failure(ParseFailedError(f"it cannot be parsed: {error}"), error)
+            return _failure(UnreadableError(f"it cannot be read: {error}"), error)
         except Exception as error:  # noqa: BLE001 - the edge where foreign errors become ours
             kind = type(error).__name__
             return _failure(ParseFailedError(f"it cannot be parsed: {kind}: {error}"), error)

@@ -14,14 +14,12 @@ import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote_to_bytes
 
 from lexigram_ray.core.errors import PathNotAllowedError, UsageError
-from lexigram_ray.core.ids import document_id, source_name
+from lexigram_ray.core.ids import document_id, source_name, source_path
 from lexigram_ray.core.types import Failure, FailureCategory, FileStamp, Outcome
 
 _IGNORED_FOLDERS = frozenset({"__pycache__", "node_modules"})
-_FILE_URI = "file://"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +72,9 @@ class Scan:
         self._roots = set(self._given)
 
     def __iter__(self) -> Iterator[SourceFile | ScanProblem]:
-        """Walk the paths in the order given, folders by name; links to folders once."""
-        for path in self._given:
+        """Walk the paths, files first, each folder by name; links to folders once."""
+        # A file that is named is read, even where the walk of its folder would leave it out.
+        for path in sorted(self._given, key=os.path.isdir):
             yield from self._entry(path, explicit=True)
 
     @property
@@ -83,13 +82,13 @@ class Scan:
         """Folders and given paths of which not all was seen: unreadable, or gone."""
         return tuple(self._incomplete)
 
-    def covers(self, source_path: str) -> bool:
+    def covers(self, source: str) -> bool:
         """Whether this scan would have met a document, if it were there.
 
         Args:
-            source_path: A document's source: a resolved path or a `file://` URI.
+            source: A document's source: a resolved path or a `file://` URI.
         """
-        path = _path_of(source_path)
+        path = source_path(source)
         return any(
             path == root or (_is_below(path, root) and not _has_ignored_part(path, root))
             for root in self._roots
@@ -125,7 +124,7 @@ class Scan:
                     return
                 explicit = True
         except OSError as error:
-            if path in self._given:
+            if path in self._given or not os.path.islink(path):
                 self._incomplete.append(source_name(Path(path)))
             yield _unreachable(path, error)
             return
@@ -174,11 +173,12 @@ class Scan:
     def _child(
         self, child: os.DirEntry[str], below: list[str]
     ) -> Iterator[SourceFile | ScanProblem]:
+        if child.path in self._single_files:
+            return  # It was given by name, and has been met already.
         if _is_ignored(child.name):
             yield _ignored(child.path)
         elif not child.is_symlink():
-            if child.path not in self._single_files:
-                yield from self._entry(child.path, explicit=False)
+            yield from self._entry(child.path, explicit=False)
         else:
             target = os.path.realpath(child.path)
             if os.path.isdir(target) and self._is_allowed(target):
@@ -302,9 +302,3 @@ def _has_ignored_part(path: str, root: str) -> bool:
 
 def _is_below(path: str, root: str) -> bool:
     return path.startswith(root if root.endswith(os.sep) else root + os.sep)
-
-
-def _path_of(source: str) -> str:
-    if source.startswith(_FILE_URI):
-        return os.fsdecode(unquote_to_bytes(source.removeprefix(_FILE_URI)))
-    return source

@@ -11,20 +11,23 @@ A crash before 2 leaves the old rows; one after 2 is repeated and replaces the r
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lexigram_ray.core.errors import IntegrityError, WriteConflictError
+from lexigram_ray.core.errors import IntegrityError
 from lexigram_ray.core.types import Outcome
+from lexigram_ray.jobs.bookkeeping import Bookkeeper, unit_result, written_elsewhere
+from lexigram_ray.jobs.conflicts import until_accepted
 from lexigram_ray.jobs.executor import Executed, Execution, Spilled
 from lexigram_ray.jobs.plan import PlanRules
-from lexigram_ray.jobs.records import Claim, LedgerEntry, LedgerState, UnitResult, UnitState
+from lexigram_ray.jobs.records import Claim, LedgerEntry, LedgerState
+from lexigram_ray.jobs.removal import clear_rows
 from lexigram_ray.jobs.store import Store
 from lexigram_ray.vectors.collection import Collection
 from lexigram_ray.vectors.writing import remove_documents, replace_documents, verify_documents
@@ -36,12 +39,9 @@ COMMIT_SHARE = 0.05
 
 FIRST_COMMIT_SECONDS = 2.0
 SEGMENT_BYTES = 256 * 1024 * 1024
-CONFLICT_TRIES = 50
-UNIT_STATES = {
-    Outcome.INGESTED: UnitState.DONE,
-    Outcome.SKIPPED: UnitState.SKIPPED,
-    Outcome.FAILED: UnitState.FAILED,
-}
+
+CODES_OF_NO_CONTENT = frozenset({"empty", "no_text", "unsupported"})
+"""Skipped for what is in the file; other skips are about the way to it, and say nothing of rows."""
 
 
 @dataclass(slots=True)
@@ -53,15 +53,16 @@ class Committed:
         elsewhere: Ids that another job had written meanwhile, with the same content.
     """
 
-    ingested: set[str]
-    elsewhere: set[str]
-    chunks_removed: int = 0
+    ingested: set[str] = field(default_factory=set[str])
+    elsewhere: set[str] = field(default_factory=set[str])
 
 
 class Committer:
     """Gathers executions into segments and commits them.
 
     Args:
+        planned: The ledger as the run's plan saw it.
+        checked_at_ns: When the run began to look at files.
         turn_seconds: Lease of a writer's turn on the collection.
         clock: Seconds, monotonic.
     """
@@ -73,6 +74,7 @@ class Committer:
         collection: Collection,
         rules: PlanRules,
         *,
+        planned: Mapping[str, LedgerEntry],
         checked_at_ns: int,
         turn_seconds: float,
         clock: Callable[[], float] = time.monotonic,
@@ -81,7 +83,10 @@ class Committer:
         self._claim = claim
         self._collection = collection
         self._rules = rules
-        self._checked_at_ns = checked_at_ns
+        self._books = Bookkeeper(
+            collection=collection.name, rules=rules, checked_at_ns=checked_at_ns
+        )
+        self._planned = planned
         self._turn_seconds = turn_seconds
         self._clock = clock
         self._units: list[Executed] = []
@@ -89,7 +94,7 @@ class Committer:
         self._bytes = 0
         self._last_end = clock()
         self._last_seconds = 0.0
-        self.committed = Committed(set(), set())
+        self.committed = Committed()
 
     def add(self, execution: Execution) -> None:
         """Take a batch's rows and outcomes; commits when a segment is full or due."""
@@ -100,6 +105,7 @@ class Committer:
         for spilled in execution.spilled:
             self.flush()
             self._commit([spilled.executed], spilled)
+            Path(spilled.path).unlink(missing_ok=True)
         if self._bytes >= SEGMENT_BYTES or self._is_due():
             self.flush()
 
@@ -111,8 +117,7 @@ class Committer:
             IntegrityError: Lance does not hold what was written, twice in a row.
         """
         if self._units:
-            units, tables = self._units, self._tables
-            self._commit(units, pa.concat_tables(tables) if tables else None)
+            self._commit(self._units, pa.concat_tables(self._tables) if self._tables else None)
         self._units, self._tables, self._bytes = [], [], 0
 
     def _is_due(self) -> bool:
@@ -120,70 +125,58 @@ class Committer:
         return waited >= max(FIRST_COMMIT_SECONDS, self._last_seconds / COMMIT_SHARE)
 
     def _commit(self, units: Sequence[Executed], rows: pa.Table | Spilled | None) -> None:
-        started = self._clock()
         good = [unit for unit in units if unit.outcome is Outcome.INGESTED]
         bad = [unit for unit in units if unit.outcome is not Outcome.INGESTED]
         with self._store.turn(self._collection.name, self._claim.owner, self._turn_seconds):
-            if good and rows is not None:
+            started = self._clock()
+            if rows is not None:
                 self._write(good, rows)
             if bad:
                 self._record_outcomes(bad)
         self._last_end = self._clock()
         self._last_seconds = self._last_end - started
-        if isinstance(rows, Spilled):
-            Path(rows.path).unlink(missing_ok=True)
 
     def _write(self, units: Sequence[Executed], rows: pa.Table | Spilled) -> None:
-        for attempt in range(CONFLICT_TRIES):
-            if attempt:
-                time.sleep(random.uniform(0.01, 0.05) * min(attempt, 20))  # noqa: S311
-            try:
-                # LanceDB users and maintenance write without our turn, and a paused writer may
-                # have lost it: what was refused or overtaken starts again from the intent.
-                overtaken = self._write_once(units, rows)
-            except WriteConflictError as error:
-                logger.info("commit %d to %s: %s", attempt, self._collection.name, error)
-                continue
+        while units:
+            # A writer that was paused may have lost its turn: what was overtaken begins again.
+            overtaken = until_accepted(self._collection, partial(self._write_once, units, rows))
             units = [unit for unit in units if unit.document.document_id in overtaken]
-            if not units:
-                return
-        raise WriteConflictError(
-            f"collection {self._collection.name} was changed by others during each of "
-            f"{CONFLICT_TRIES} tries to write to it",
-            hint="run the same command again when the other writers have ended",
-        )
 
     def _write_once(self, units: Sequence[Executed], rows: pa.Table | Spilled) -> Set[str]:
         """Write documents, and return the ids of those that another job has overtaken."""
-        ids = [unit.document.document_id for unit in units]
         self._collection.refresh()
-        rows_before = self._collection.count_rows()
-        before = self._store.ledger_entries(self._collection.name, ids)
+        before = self._store.ledger_entries(self._collection.name, _ids(units))
         units = self._without_done_elsewhere(units, before)
         if not units:
             return frozenset()
-        ids = [unit.document.document_id for unit in units]
-        intended_before = self._store.record_intent(
-            self._claim, [self._entry(unit, LedgerState.WRITING) for unit in units]
+        ids = _ids(units)
+        older = self._older_rows(ids, before)
+        intended = self._store.record_intent(
+            self._claim,
+            [self._books.entry(unit, LedgerState.WRITING) for unit in units],
+            {each: older.get(each, 0) for each in ids},
         )
-        # Only a document whose writing this ledger has never begun can have no older rows.
-        foreign = self._collection.store_id != self._store.store_id
-        older = ids if foreign else [each for each in ids if each in intended_before]
-        self._replace(units, rows, older)
+        self._replace(units, rows, [each for each in ids if each in older or each in intended])
         overtaken = self._store.mark_done(
             self._claim,
-            [self._entry(unit, LedgerState.DONE) for unit in units],
-            [_result(unit) for unit in units],
+            [self._books.entry(unit, LedgerState.DONE) for unit in units],
+            [unit_result(unit) for unit in units],
         )
         self.committed.ingested.update(set(ids) - overtaken)
-        written = sum(unit.chunks for unit in units)
-        self.committed.chunks_removed += rows_before + written - self._collection.count_rows()
         return overtaken
+
+    def _older_rows(self, ids: Sequence[str], before: Mapping[str, LedgerEntry]) -> dict[str, int]:
+        """Count the rows of documents that may have some."""
+        # In its own ledger's collection, a document whose writing was never begun has none.
+        if self._collection.store_id == self._store.store_id:
+            ids = [each for each in ids if (entry := before.get(each)) and entry.had_intent]
+        found = verify_documents(self._collection, ids, self._collection.version)
+        return {each: rows.count for each, rows in found.items()}
 
     def _replace(
         self, units: Sequence[Executed], rows: pa.Table | Spilled, older: Sequence[str]
     ) -> None:
-        ids = [unit.document.document_id for unit in units]
+        ids = _ids(units)
         version = replace_documents(self._collection, _readable(rows, ids), delete_for=older)
         wrong = self._differing(units, version)
         if not wrong:
@@ -200,14 +193,17 @@ class Committer:
             )
 
     def _differing(self, units: Sequence[Executed], version: int) -> list[str]:
-        ids = [unit.document.document_id for unit in units]
-        found = verify_documents(self._collection, ids, version)
+        found = verify_documents(self._collection, _ids(units), version)
+        expected = {unit.document.document_id: unit for unit in units}
         return [
-            unit.document.document_id
-            for unit in units
-            if (rows := found.get(unit.document.document_id)) is None
-            or (rows.count, rows.distinct_ids, rows.digest)
-            != (unit.chunks, unit.chunks, unit.digest)
+            document_id
+            for document_id, rows in found.items()
+            if (rows.count, rows.distinct_ids, rows.digest)
+            != (
+                expected[document_id].chunks,
+                expected[document_id].chunks,
+                expected[document_id].digest,
+            )
         ]
 
     def _without_done_elsewhere(
@@ -215,85 +211,75 @@ class Committer:
     ) -> list[Executed]:
         """Leave out what another job has written meanwhile, from the same content."""
         elsewhere = [unit for unit in units if self._is_done_elsewhere(unit, ledger)]
-        if elsewhere:
-            results = [replace(_result(unit), chunks=0, computed=0, cached=0) for unit in elsewhere]
-            self._store.finish_units(self._claim, results)
-            self.committed.elsewhere.update(result.unit_id for result in results)
-        return [unit for unit in units if unit not in elsewhere]
+        return self._leave_to_others(units, set(_ids(elsewhere)))
+
+    def _leave_to_others(self, units: Sequence[Executed], ids: Set[str]) -> list[Executed]:
+        theirs = [unit for unit in units if unit.document.document_id in ids]
+        if theirs:
+            self._store.finish_units(self._claim, [written_elsewhere(unit) for unit in theirs])
+            self.committed.elsewhere.update(ids)
+        return [unit for unit in units if unit.document.document_id not in ids]
 
     def _is_done_elsewhere(self, unit: Executed, ledger: Mapping[str, LedgerEntry]) -> bool:
         entry = ledger.get(unit.document.document_id)
         if entry is None or entry.state is not LedgerState.DONE:
             return False
-        return entry.job_id != self._rules.job_id and (
-            entry.content_hash,
-            entry.chunks_digest,
-            entry.model,
-        ) == (unit.document.content_hash, unit.digest, self._rules.model)
+        if entry.job_id == self._rules.job_id:
+            return False
+        ours = (unit.document.content_hash, self._rules.chunker, self._rules.model)
+        return ours == (entry.content_hash, entry.chunker, entry.model) and (
+            unit.outcome is not Outcome.INGESTED or unit.digest == entry.chunks_digest
+        )
 
     def _record_outcomes(self, units: Sequence[Executed]) -> None:
-        ids = [unit.document.document_id for unit in units]
-        before = self._store.ledger_entries(self._collection.name, ids)
-        emptied = [
-            unit.document.document_id
+        self._collection.refresh()
+        before = self._store.ledger_entries(self._collection.name, _ids(units))
+        units = self._without_done_elsewhere(units, before)
+        emptied = {
+            unit.document.document_id: self._planned[unit.document.document_id]
             for unit in units
-            if unit.outcome is Outcome.SKIPPED
-            and (old := before.get(unit.document.document_id)) is not None
-            and old.chunks > 0
-        ]
-        if emptied:
-            self._collection.refresh()
-            self.committed.chunks_removed += remove_documents(self._collection, emptied)[1]
-        entries = [self._outcome_entry(unit, before) for unit in units]
-        self._store.mark_outcome(self._claim, entries, [_result(unit) for unit in units])
+            if unit.failure is not None
+            and unit.failure.code in CODES_OF_NO_CONTENT
+            and unit.document.document_id in self._planned
+            and self._planned[unit.document.document_id].had_intent
+        }
+        cleared = clear_rows(self._store, self._claim, self._collection, emptied)
+        # What another job has written since our look at the file is newer than our verdict.
+        units = self._leave_to_others(units, set(emptied).difference(cleared))
+        kept = self._rows_kept(units, before)
+        self._store.mark_outcome(
+            self._claim,
+            [self._outcome_entry(unit, kept) for unit in units],
+            [unit_result(unit) for unit in units],
+        )
 
-    def _outcome_entry(self, unit: Executed, before: Mapping[str, LedgerEntry]) -> LedgerEntry:
+    def _rows_kept(
+        self, units: Sequence[Executed], before: Mapping[str, LedgerEntry]
+    ) -> dict[str, LedgerEntry]:
+        """Return the entries of failed documents whose rows of an older content stay.
+
+        A changed document that fails keeps its older rows: a search may still find them.
+        """
+        failed = [each for each in _ids(units) if (old := before.get(each)) and old.had_intent]
+        found = verify_documents(self._collection, failed, self._collection.version)
+        return {
+            each: replace(before[each], chunks=rows.count, chunks_digest=rows.digest)
+            for each, rows in found.items()
+            if rows.count
+        }
+
+    def _outcome_entry(self, unit: Executed, kept: Mapping[str, LedgerEntry]) -> LedgerEntry:
         if unit.outcome is Outcome.SKIPPED:
-            return self._entry(unit, LedgerState.SKIPPED)
-        # A changed document that fails keeps its older rows: a search may still find them.
-        entry = self._entry(unit, LedgerState.FAILED)
-        old = before.get(unit.document.document_id)
+            return self._books.entry(unit, LedgerState.SKIPPED)
+        entry = self._books.entry(unit, LedgerState.FAILED)
+        old = kept.get(unit.document.document_id)
         if old is None:
             return entry
         return replace(entry, chunks=old.chunks, chunks_digest=old.chunks_digest)
 
-    def _entry(self, unit: Executed, state: LedgerState) -> LedgerEntry:
-        failure = unit.failure
-        return LedgerEntry(
-            collection=self._collection.name,
-            document_id=unit.document.document_id,
-            source=unit.document.source,
-            state=state,
-            stamp=unit.document.stamp,
-            checked_at_ns=self._checked_at_ns,
-            content_hash=unit.document.content_hash,
-            chunker=self._rules.chunker,
-            model=self._rules.model,
-            parser=self._rules.parser,
-            chunks=unit.chunks,
-            chunks_digest=unit.digest,
-            job_id=self._rules.job_id,
-            category=failure.category if failure else None,
-            code=failure.code if failure else "",
-            reason=failure.reason if failure else "",
-        )
 
-
-def _result(unit: Executed) -> UnitResult:
-    failure = unit.failure
-    return UnitResult(
-        unit_id=unit.document.document_id,
-        source=unit.document.source,
-        state=UNIT_STATES[unit.outcome],
-        content_hash=unit.document.content_hash,
-        chunks=unit.chunks,
-        computed=unit.computed,
-        cached=unit.cached,
-        category=failure.category if failure else None,
-        code=failure.code if failure else "",
-        reason=failure.reason if failure else "",
-        seconds=unit.seconds,
-    )
+def _ids(units: Sequence[Executed]) -> list[str]:
+    return [unit.document.document_id for unit in units]
 
 
 def _readable(rows: pa.Table | Spilled, ids: Sequence[str]) -> pa.Table | pa.RecordBatchReader:

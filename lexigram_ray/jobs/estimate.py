@@ -14,15 +14,15 @@ from lexigram_ray.core.errors import DocumentError
 from lexigram_ray.core.types import Document
 from lexigram_ray.embedding.tokenizing import load_tokenizer
 from lexigram_ray.ingestion.chunker import Chunker
-from lexigram_ray.ingestion.parsed_store import ParsedStore, parser_fingerprint
+from lexigram_ray.ingestion.parsed_store import ParsedStore
 from lexigram_ray.ingestion.sandbox import SandboxedParser
 from lexigram_ray.ingestion.sources import Scan
 from lexigram_ray.jobs.plan import Plan, PlanRules, make_plan, problem_of
-from lexigram_ray.jobs.prune import gone
 from lexigram_ray.jobs.records import LedgerEntry, LedgerState
+from lexigram_ray.jobs.removal import gone
 from lexigram_ray.jobs.report import DryRunReport, IngestRequest, Problem
 from lexigram_ray.jobs.store import Store
-from lexigram_ray.jobs.toolbox import Recipe, read_recipe
+from lexigram_ray.jobs.toolbox import Recipe, parser_key, read_recipe
 from lexigram_ray.vectors.collections import Collections, validate_name
 
 TOKENS_PER_SECOND_AND_CORE = 5_000
@@ -71,11 +71,16 @@ def dry_run(config: WorkersConfig, request: IngestRequest) -> DryRunReport:
         job_id="",
         chunker=recipe.chunker.name,
         model=recipe.model_key,
-        parser=parser_fingerprint(config.parser),
+        parser=parser_key(config.parser),
         retry_failed=request.retry_failed,
     )
     plan = make_plan(scan, ledger, rules, time.time_ns())
-    known = {e.content_hash for e in ledger.values() if e.state == LedgerState.DONE}
+    known = {
+        entry.content_hash
+        for entry in ledger.values()
+        if entry.state is LedgerState.DONE
+        and (entry.chunker, entry.model) == (rules.chunker, rules.model)
+    }
     total, unknown = _extrapolate(plan.todo, known, _sample(config, recipe, plan.todo))
     removed = [entry for entry in gone(ledger, scan, plan.seen) if entry.chunks > 0]
     row_bytes = ROW_BYTES + 2 * 4 * recipe.model.spec.dimension
@@ -155,13 +160,7 @@ def _suffix(document: Document) -> str:
 
 def _problems(plan: Plan) -> tuple[Problem, ...]:
     found = [
-        Problem(
-            source=document.source,
-            outcome=outcome,
-            category=failure.category,
-            code=failure.code,
-            reason=failure.reason,
-        )
+        Problem.of(document.source, outcome, failure)
         for document, outcome, failure in plan.found_problems
     ]
     return (*map(problem_of, plan.remembered), *found)

@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from lexigram_ray.core.errors import DocumentSkipped, EmbeddingError
+from lexigram_ray.core.errors import DocumentSkipped
 from lexigram_ray.core.ids import chunk_id, digest
 from lexigram_ray.core.protocols import DocumentParser
 from lexigram_ray.core.types import Chunk, Document, Failure, Outcome, ParsedDocument
@@ -125,7 +125,7 @@ def execute(documents: Sequence[Document], tools: Tools) -> Execution:
             if not head:
                 units.append(_ended(document, NO_TEXT, started))
             elif len(head) == SPILL_AFTER_CHUNKS:
-                spilled.append(_spill(document, parsed, chain(head, chunks), tools))
+                spilled.append(_spill(document, parsed, chain(head, chunks), tools, started))
             else:
                 small.append(_Chunked(document, replace(parsed, text=""), head, started))
         except Exception as error:  # noqa: BLE001 - a record's failure is a row
@@ -145,12 +145,10 @@ def _embed_each(small: list[_Chunked], tools: Tools) -> list[tuple[Executed, pa.
         return []
     try:
         return _embed_together(small, tools)
-    except EmbeddingError as error:
+    except Exception as error:  # noqa: BLE001 - a record's failure is a row
+        raise_if_machine_wide(error)
         if len(small) == 1:
             return [(_ended(small[0].document, error, small[0].started), None)]
-    except OSError as error:
-        raise_if_machine_wide(error)
-        raise
     # One text that the model cannot take must not cost its neighbours.
     return [result for one in small for result in _embed_each([one], tools)]
 
@@ -181,9 +179,12 @@ def _embed_together(small: list[_Chunked], tools: Tools) -> list[tuple[Executed,
 
 
 def _spill(
-    document: Document, parsed: ParsedDocument, chunks: Iterator[Chunk], tools: Tools
+    document: Document,
+    parsed: ParsedDocument,
+    chunks: Iterator[Chunk],
+    tools: Tools,
+    started: float,
 ) -> Spilled:
-    started = time.monotonic()
     path = tools.scratch / f"{document.document_id}-{uuid.uuid4().hex}.arrow"
     path.parent.mkdir(parents=True, exist_ok=True)
     hashes: list[str] = []

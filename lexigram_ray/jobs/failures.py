@@ -5,10 +5,25 @@ from __future__ import annotations
 import errno
 import traceback
 
-from lexigram_ray.core.errors import DiskFullError, EmbedderDiedError, WorkerError
+from lexigram_ray.core.errors import (
+    DiskFullError,
+    EmbedderDiedError,
+    ParserStartError,
+    UnreachableError,
+    UsageError,
+    WorkerError,
+)
 from lexigram_ray.core.types import Failure, FailureCategory
 
 TRACEBACK_CHARACTERS = 8_000
+MACHINE_WIDE = (
+    DiskFullError,
+    EmbedderDiedError,
+    ParserStartError,
+    UsageError,
+    UnreachableError,
+    MemoryError,
+)
 
 
 def failure_of(error: BaseException) -> Failure:
@@ -38,6 +53,9 @@ def raise_if_machine_wide(error: BaseException) -> None:
     Raises:
         DiskFullError: No space is left.
         EmbedderDiedError: The process that holds the model died.
+        ParserStartError: No parser process can be started.
+        UsageError: The model or a setting is wrong.
+        UnreachableError: Something that all need does not answer.
         MemoryError: The worker itself is out of memory.
     """
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -45,5 +63,5 @@ def raise_if_machine_wide(error: BaseException) -> None:
             f"no space left on the device: {error.filename or error}",
             hint="free some space and run the same command again",
         ) from error
-    if isinstance(error, (DiskFullError, EmbedderDiedError, MemoryError)):
+    if isinstance(error, MACHINE_WIDE):
         raise error

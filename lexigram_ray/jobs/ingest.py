@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import LeaseLostError, WorkerError
-from lexigram_ray.core.ids import hash_text
+from lexigram_ray.core.ids import hash_text, source_name
 from lexigram_ray.core.types import JobStatus
 from lexigram_ray.ingestion.sources import Scan
-from lexigram_ray.jobs.records import Busy, Claim, Owner
+from lexigram_ray.jobs.records import Busy, Claim, Job, Owner
 from lexigram_ray.jobs.report import IngestReport, IngestRequest, ProgressCallback
 from lexigram_ray.jobs.run import Interrupted, PoolFactory, Run
 from lexigram_ray.jobs.store import Store
@@ -58,20 +60,16 @@ def ingest(
     if collections.exists(request.collection):
         collections.open(request.collection).check_settings(recipe.settings)
     with Store.open(config.paths.store_url) as store:
-        spec = _specification(request, recipe)
-        job, created = store.submit(
-            kind=KIND,
-            collection=request.collection,
-            spec=spec,
-            spec_key=hash_text(json.dumps(spec, sort_keys=True)),
-        )
-        claim = store.claim(job.id, Owner.current(), config.jobs.lease_seconds)
+        job, created, claim = _submit_and_claim(store, config, request, recipe)
         if isinstance(claim, Busy):
             got = wait_for_other(store, job.id, config.jobs.lease_seconds, tracker, stop)
-            if isinstance(got, IngestReport):
-                return got
             if got is None:
                 raise Interrupted(job.id, None)
+            if isinstance(got, IngestReport):
+                if not (request.prune or request.retry_failed):
+                    return got
+                # The other run may have been asked for neither: now it is our turn.
+                return ingest(config, request, make_pool, on_progress, stop)
             claim = got
         with _holding(store, claim):
             run = Run(
@@ -97,10 +95,25 @@ def ingest(
     return report
 
 
+def _submit_and_claim(
+    store: Store, config: WorkersConfig, request: IngestRequest, recipe: Recipe
+) -> tuple[Job, bool, Claim | Busy]:
+    spec = _specification(request, recipe)
+    key = hash_text(json.dumps(spec, sort_keys=True))
+    while True:
+        job, created = store.submit(
+            kind=KIND, collection=request.collection, spec=spec, spec_key=key
+        )
+        try:
+            return job, created, store.claim(job.id, Owner.current(), config.jobs.lease_seconds)
+        except LeaseLostError:
+            continue  # Another process has just finished it: ask for a new one.
+
+
 def _specification(request: IngestRequest, recipe: Recipe) -> dict[str, object]:
     """What makes two commands the same job. `--prune` and `--retry-failed` belong to the run."""
     return {
-        "paths": sorted(str(path.resolve()) for path in request.paths),
+        "paths": sorted(source_name(Path(os.path.realpath(path))) for path in request.paths),
         "collection": request.collection,
         "model": recipe.model_key,
         "chunker": recipe.chunker.name,
@@ -116,7 +129,7 @@ def _open_or_create(
             if not collections.exists(name):
                 if store.forget_collection(name):
                     logger.warning("collection %s is gone from the disk: it is made anew", name)
-                collections.create(name, recipe.settings, store.store_id)
+                return collections.create(name, recipe.settings, store.store_id)
     collection = collections.open(name)
     collection.check_settings(recipe.settings)
     return collection
@@ -129,12 +142,12 @@ def _holding(store: Store, claim: Claim) -> Generator[None]:
         yield
     except LeaseLostError:
         raise
-    except Interrupted:
-        store.release(claim, "interrupted")
-        raise
     except BaseException as error:
+        why = (
+            "interrupted" if isinstance(error, Interrupted) else f"{type(error).__name__}: {error}"
+        )
         try:
-            store.release(claim, f"{type(error).__name__}: {error}")
+            store.release(claim, why)
         except WorkerError as second:
             # On a full disk nothing can be written; a dead owner's lease is taken at once anyway.
             logger.warning("the claim on job %s was not given back: %s", claim.job_id, second)

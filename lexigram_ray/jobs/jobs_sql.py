@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from functools import cache
 
-from sqlalchemy import and_, bindparam, func, literal, or_, select
+from sqlalchemy import and_, bindparam, case, func, literal, or_, select
 from sqlalchemy.dialects.sqlite import Insert
 
 from lexigram_ray.core.types import JobStatus
 from lexigram_ray.jobs.database import InsertInto
-from lexigram_ray.jobs.records import UnitState
+from lexigram_ray.jobs.records import REMOVED_CODE, UnitState
 from lexigram_ray.jobs.schema import attempts, jobs, unfinished, units
 
 _THIS_JOB = jobs.c.id == bindparam("job_id")
@@ -170,11 +170,36 @@ def count_crash(insert_into: InsertInto) -> Insert:
     )
 
 
+# What the finished units of a job add up to. A pruned document is a unit of code `removed`.
+UNIT_TOTALS = select(
+    func.coalesce(func.sum(units.c.chunks), 0).label("chunks"),
+    func.coalesce(func.sum(units.c.computed), 0).label("computed"),
+    func.coalesce(func.sum(units.c.cached), 0).label("cached"),
+    func.coalesce(func.sum(units.c.replaced), 0).label("replaced"),
+    func.coalesce(
+        func.sum(
+            case((and_(units.c.code == literal(REMOVED_CODE), units.c.replaced > 0), 1), else_=0)
+        ),
+        0,
+    ).label("removed"),
+).where(units.c.job_id == bindparam("job_id"), units.c.state != literal(UnitState.PENDING.value))
+
+
+@cache
+def note_replaced(insert_into: InsertInto) -> Insert:
+    """Note what the table holds of a document before a job's first write to it, and only then."""
+    statement = insert_into(units)
+    return statement.on_conflict_do_update(
+        index_elements=[units.c.job_id, units.c.unit_id],
+        set_={"replaced": func.coalesce(units.c.replaced, statement.excluded.replaced)},
+    )
+
+
 @cache
 def finish_unit(insert_into: InsertInto) -> Insert:
-    """Set how a unit ended, whether or not it was added first; its crashes stay counted."""
+    """Set how a unit ended, whether or not it was added first; what was counted stays."""
     statement = insert_into(units)
-    kept = {"job_id", "unit_id", "crashes"}
+    kept = {"job_id", "unit_id", "crashes", "replaced"}
     return statement.on_conflict_do_update(
         index_elements=[units.c.job_id, units.c.unit_id],
         set_={column.name: column for column in statement.excluded if column.name not in kept},
@@ -192,4 +217,5 @@ NEW_UNIT: dict[str, object] = {
     "code": "",
     "reason": "",
     "seconds": 0.0,
+    "replaced": None,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row
@@ -55,7 +55,9 @@ class Ledger:
         with self._database.read() as connection:
             return set(connection.execute(ledger_sql.KNOWN_CONTENTS, asked).scalars())
 
-    def record_intent(self, claim: Claim, entries: Sequence[LedgerEntry]) -> frozenset[str]:
+    def record_intent(
+        self, claim: Claim, entries: Sequence[LedgerEntry], replaced: Mapping[str, int]
+    ) -> frozenset[str]:
         """Say that the table is about to change, and return who had an intent before."""
         now = self._database.now()
         rows = [
@@ -68,6 +70,7 @@ class Ledger:
                 return frozenset()
             intended_before = _ever_intended(connection, entries)
             connection.execute(ledger_sql.record_intent(self._database.insert_into), rows)
+            self._units.note_replaced(connection, claim, replaced)
         return intended_before
 
     def mark_done(

@@ -149,7 +149,13 @@ _FIRST = Step(
     ),
 )
 
-STEPS: tuple[Step, ...] = (_FIRST,)
+_REPLACED = Step(
+    version=2,
+    name="rows that a unit replaced",
+    statements=("ALTER TABLE units ADD COLUMN replaced INTEGER",),
+)
+
+STEPS: tuple[Step, ...] = (_FIRST, _REPLACED)
 
 
 def migrate(database: Database, steps: Sequence[Step] = STEPS) -> str:

@@ -30,7 +30,8 @@ class PlanRules:
 
     Attributes:
         job_id: This job; documents that it has done already, before an interruption, stay done.
-        parser: The parser's fingerprint: a newer parser may succeed where the old one failed.
+        parser: The parser's fingerprint and limits: a newer parser, or a looser limit, may
+            succeed where the old one failed.
     """
 
     job_id: str
@@ -53,6 +54,7 @@ class Plan:
         found_problems: Skipped or failed by the scan itself.
         touched: Unchanged content under a new stamp: (id, stamp, checked at).
         seen: Every id that was found.
+        unseen: Sources that were found and could not be read: nothing is pruned on such news.
     """
 
     todo: list[Document] = field(default_factory=list[Document])
@@ -67,6 +69,7 @@ class Plan:
         default_factory=list[tuple[str, FileStamp, int]]
     )
     seen: set[str] = field(default_factory=set[str])
+    unseen: list[str] = field(default_factory=list[str])
 
     @property
     def bytes_total(self) -> int:
@@ -83,6 +86,8 @@ def make_plan(
     """Divide what was found; reads a file only where its stamp says that it may have changed."""
     plan = Plan()
     for item in found:
+        if item.document_id in plan.seen:
+            continue  # Met twice: by name, and again in a folder that leaves it out.
         entry = ledger.get(item.document_id)
         plan.seen.add(item.document_id)
         if isinstance(item, ScanProblem):
@@ -113,6 +118,7 @@ def _place_file(
     try:
         document = identify(document)
     except UnreadableError as error:
+        plan.unseen.append(item.source)
         plan.found_problems.append((document, Outcome.FAILED, failure_of(error)))
         return
     if entry is not None:

@@ -14,14 +14,14 @@ from lexigram_ray.jobs.executor import Execution, Tools, execute
 
 BATCH_DOCUMENTS = 16
 BATCH_BYTES = 256 * 1024
+CLOSE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Documents that are executed together; `lone` marks one that was split off after a crash."""
+    """Documents that are executed together."""
 
     documents: tuple[Document, ...]
-    lone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,7 @@ class LocalPool:
         self._work: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[Completed | BaseException] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
+        self._closed = threading.Event()
 
     def submit(self, batch: Batch) -> None:
         """Start a batch."""
@@ -106,9 +107,12 @@ class LocalPool:
         return [first]
 
     def close(self) -> None:
-        """End the threads once they are idle; their parser processes end with them."""
+        """End the threads, and their parsers with them; what they work on is dropped."""
+        self._closed.set()
         for _ in self._threads:
             self._work.put(None)
+        for thread in self._threads:
+            thread.join(CLOSE_SECONDS / self.slots)
 
     def _run(self) -> None:
         try:
@@ -117,7 +121,7 @@ class LocalPool:
             self._done.put(error)
             return
         try:
-            while (batch := self._work.get()) is not None:
+            while (batch := self._work.get()) is not None and not self._closed.is_set():
                 self._done.put(_completed(batch, tools))
         except WorkerError as error:
             self._done.put(error)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from lexigram_ray.core.errors import IntegrityError
 from lexigram_ray.jobs.records import LedgerEntry, LedgerState
@@ -10,8 +10,8 @@ from lexigram_ray.jobs.report import DocumentCounts
 from lexigram_ray.vectors.collection import Collection
 from lexigram_ray.vectors.writing import verify_documents
 
-DOCUMENTS_AT_ONCE = 2_000
-NAMED_AT_MOST = 5
+DOCUMENTS_AT_ONCE = 10_000
+NAMED = 5
 
 
 def check_counts(counts: DocumentCounts) -> None:
@@ -28,30 +28,29 @@ def check_counts(counts: DocumentCounts) -> None:
         )
 
 
-def check_rows(collection: Collection, entries: Iterable[LedgerEntry]) -> None:
-    """Check the rows of this job's documents against the ledger.
+def differing_rows(collection: Collection, entries: Iterable[LedgerEntry]) -> list[LedgerEntry]:
+    """Return the documents whose rows are missing, doubled or of another content.
 
     Where a later job has rewritten a document, its entry holds that job's count, and is compared.
 
-    Raises:
-        IntegrityError: Rows are missing, doubled or of another content; says of which documents.
+    Args:
+        collection: At a version of which `entries` were true.
     """
-    expected = {entry.document_id: entry for entry in entries if entry.state == LedgerState.DONE}
-    collection.refresh()
-    wrong: list[str] = []
+    expected = {entry.document_id: entry for entry in entries if entry.state is LedgerState.DONE}
+    wrong: list[LedgerEntry] = []
     ids = list(expected)
     for start in range(0, len(ids), DOCUMENTS_AT_ONCE):
         part = ids[start : start + DOCUMENTS_AT_ONCE]
-        found = verify_documents(collection, part, collection.version)
-        for document_id in part:
-            entry, rows = expected[document_id], found.get(document_id)
-            have = (rows.count, rows.distinct_ids, rows.digest) if rows else (0, 0, "")
+        for document_id, rows in verify_documents(collection, part, collection.version).items():
+            entry = expected[document_id]
+            have = (rows.count, rows.distinct_ids, rows.digest)
             if have != (entry.chunks, entry.chunks, entry.chunks_digest):
-                wrong.append(f"{entry.source} ({have[0]} rows instead of {entry.chunks})")
-    if wrong:
-        named = "; ".join(wrong[:NAMED_AT_MOST])
-        more = f" and {len(wrong) - NAMED_AT_MOST} more" if len(wrong) > NAMED_AT_MOST else ""
-        raise IntegrityError(
-            f"collection {collection.name} does not hold what this job wrote: {named}{more}",
-            hint="touch those files and run again, or drop the collection and ingest anew",
-        )
+                wrong.append(entry)
+    return wrong
+
+
+def describe(collection: Collection, wrong: Sequence[LedgerEntry]) -> str:
+    """Say which documents' rows differ."""
+    named = "; ".join(f"{entry.source} (should have {entry.chunks})" for entry in wrong[:NAMED])
+    more = f" and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
+    return f"collection {collection.name} does not hold the rows of this job: {named}{more}"

@@ -23,6 +23,10 @@ class LedgerState(StrEnum):
     REMOVED = "removed"
 
 
+REMOVED_CODE = "removed"
+"""Code of a unit whose document was pruned."""
+
+
 class UnitState(StrEnum):
     """How far a unit of a job is."""
 
@@ -155,6 +159,22 @@ class UnitRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UnitTotals:
+    """What a job's finished units add up to, over all its attempts.
+
+    Attributes:
+        replaced: Rows that the table held of these documents before the job wrote to them.
+        removed: Documents that were pruned.
+    """
+
+    chunks: int
+    computed: int
+    cached: int
+    replaced: int
+    removed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UnitResult:
     """How a unit ended.
 
@@ -189,7 +209,7 @@ class LedgerEntry:
         chunker: Name of the chunker's settings.
         model: The model and its revision.
         parser: The parser's name and version.
-        chunks: Rows in the table.
+        chunks: Rows in the table; while `writing`, the rows that it is meant to hold.
         chunks_digest: Over the chunks' hashes, in order.
         job_id: The job that wrote this entry; set by the store.
         had_intent: Whether an intent was ever recorded: only while it is False can the table be

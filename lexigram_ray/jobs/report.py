@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lexigram_ray.core.types import FailureCategory, JobStatus, Outcome
+from lexigram_ray.core.types import Failure, FailureCategory, JobStatus, Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +39,17 @@ class Problem:
     code: str
     reason: str
 
+    @classmethod
+    def of(cls, source: str, outcome: Outcome, failure: Failure) -> Problem:
+        """Return what a run says of a document that ended so."""
+        return cls(
+            source=source,
+            outcome=outcome,
+            category=failure.category,
+            code=failure.code,
+            reason=failure.reason,
+        )
+
     def to_dict(self) -> dict[str, str]:
         """Return the contract's object."""
         return {
@@ -63,7 +74,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentCounts:
-    """`found == ingested + unchanged + skipped + failed`, always."""
+    """Of a run that came to its end, `found == ingested + unchanged + skipped + failed`."""
 
     found: int = 0
     ingested: int = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,20 +13,20 @@ from typing import TypeVar
 
 from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import IntegrityError, WorkerError
+from lexigram_ray.core.ids import source_path
 from lexigram_ray.core.types import JobStatus, Outcome
-from lexigram_ray.ingestion.parsed_store import parser_fingerprint
 from lexigram_ray.ingestion.sources import Scan
-from lexigram_ray.jobs.commit import Committer
+from lexigram_ray.jobs.commit import CODES_OF_NO_CONTENT, Committer
 from lexigram_ray.jobs.executor import Executed, Execution
 from lexigram_ray.jobs.heartbeat import Heartbeat
 from lexigram_ray.jobs.plan import Plan, PlanRules, make_plan, problem_of
 from lexigram_ray.jobs.pool import WorkerPool
-from lexigram_ray.jobs.prune import Removed, gone, refusal, remove
-from lexigram_ray.jobs.reconcile import check_counts, check_rows
-from lexigram_ray.jobs.records import Claim, LedgerEntry
+from lexigram_ray.jobs.reconcile import check_counts, describe, differing_rows
+from lexigram_ray.jobs.records import Claim, LedgerEntry, LedgerState
+from lexigram_ray.jobs.removal import gone, prune
 from lexigram_ray.jobs.report import DocumentCounts, IngestReport, IngestRequest, Problem
 from lexigram_ray.jobs.store import Store
-from lexigram_ray.jobs.toolbox import Recipe
+from lexigram_ray.jobs.toolbox import Recipe, parser_key
 from lexigram_ray.jobs.tracker import Tracker
 from lexigram_ray.jobs.work import Dispatcher
 from lexigram_ray.vectors.collection import Collection
@@ -77,13 +78,15 @@ class Outcomes:
         """Take one document's end."""
         self.by_id[unit.document.document_id] = unit.outcome
         if unit.failure is not None:
-            self.problems[unit.document.document_id] = Problem(
-                source=unit.document.source,
-                outcome=unit.outcome,
-                category=unit.failure.category,
-                code=unit.failure.code,
-                reason=unit.failure.reason,
+            self.problems[unit.document.document_id] = Problem.of(
+                unit.document.source, unit.outcome, unit.failure
             )
+
+    def leave_to_others(self, document_ids: Iterable[str]) -> None:
+        """Count documents as unchanged that another job has written meanwhile."""
+        for document_id in document_ids:
+            self.by_id[document_id] = Outcome.UNCHANGED
+            self.problems.pop(document_id, None)
 
     def count(self, outcome: Outcome) -> int:
         """Return how many ended so."""
@@ -124,14 +127,16 @@ class Run:
             job_id=claim.job_id,
             chunker=recipe.chunker.name,
             model=recipe.model_key,
-            parser=parser_fingerprint(config.parser),
+            parser=parser_key(config.parser),
             retry_failed=request.retry_failed,
         )
+        self._ledger = store.ledger(collection.name)
         self._committer = Committer(
             store,
             claim,
             collection,
             self._rules,
+            planned=self._ledger,
             checked_at_ns=self._started_ns,
             turn_seconds=config.jobs.lease_seconds,
         )
@@ -154,18 +159,17 @@ class Run:
             WorkerError: The machine is at fault; the job can be resumed.
         """
         with self._heartbeat:
-            ledger = self._store.ledger(self._collection.name)
-            self._make_plan(scan, ledger)
+            self._make_plan(scan)
             if self._plan.todo:
                 self._work(make_pool)
             self._committer.flush()
-            removed, notes = self._prune(scan, ledger)
+            notes = self._prune(scan) if self._request.prune else ()
             self._index()
-            return self._check(self._report(removed, notes))
+            return self._check(self._report(notes))
 
-    def _make_plan(self, scan: Scan, ledger: Mapping[str, LedgerEntry]) -> None:
+    def _make_plan(self, scan: Scan) -> None:
         found = self._until_stopped(scan)
-        self._plan = plan = make_plan(found, ledger, self._rules, self._started_ns)
+        self._plan = plan = make_plan(found, self._ledger, self._rules, self._started_ns)
         self._store.touch(self._claim, self._collection.name, plan.touched)
         self._outcomes = Outcomes.of_plan(plan)
         by_scan = [
@@ -174,7 +178,7 @@ class Run:
         ]
         for unit in by_scan:
             self._outcomes.add(unit)
-        self._committer.add(Execution(units=tuple(_news(by_scan, ledger))))
+        self._committer.add(Execution(units=tuple(_news(by_scan, self._ledger))))
         self._store.add_units(
             self._claim, [(document.document_id, document.source) for document in plan.todo]
         )
@@ -200,7 +204,7 @@ class Run:
         with make_pool(self._recipe, self._claim.job_id, unknown_bytes) as pool:
             dispatcher = Dispatcher(
                 pool,
-                count_crash=lambda ids: self._store.unit_crashed(self._claim, ids),
+                count_crash=self._count_crash,
                 crash_budget=self._config.jobs.crash_budget,
             )
             for execution in dispatcher.run(self._plan.todo, self._keep_on):
@@ -209,6 +213,9 @@ class Run:
             self._committer.flush()
         if self._stop.is_set():
             raise self._interrupted()
+
+    def _count_crash(self, document_id: str) -> int:
+        return self._store.unit_crashed(self._claim, [document_id])[document_id]
 
     def _take(self, execution: Execution) -> None:
         spilled = [item.executed for item in execution.spilled]
@@ -228,49 +235,59 @@ class Run:
                 raise self._interrupted()
             yield item
 
-    def _prune(
-        self, scan: Scan, ledger: Mapping[str, LedgerEntry]
-    ) -> tuple[Removed, tuple[str, ...]]:
-        if not self._request.prune:
-            return Removed(), ()
-        reason = refusal(scan)
-        if reason is not None:
-            return Removed(), (reason,)
-        entries = gone(ledger, scan, self._plan.seen)
+    def _prune(self, scan: Scan) -> tuple[str, ...]:
+        """Remove what is gone, and return why nothing was removed if that is so."""
+        unseen = (*scan.incomplete, *self._plan.unseen)
+        if unseen:
+            return (f"nothing was pruned: {unseen[0]} could not be read",)
+        entries = [
+            entry
+            for entry in gone(self._ledger, scan, self._plan.seen)
+            if not os.path.lexists(source_path(entry.source))
+        ]
         lease = self._config.jobs.lease_seconds
-        return remove(self._store, self._claim, self._collection, entries, lease), ()
+        prune(self._store, self._claim, self._collection, entries, lease)
+        return ()
 
     def _index(self) -> None:
         from lexigram_ray.vectors.text_index import ensure_text_index
 
-        if not self._committer.committed.ingested:
+        if not (self._committer.committed.ingested or self._plan.done_before):
             return
         self._tracker.enter("indexing")
         try:
             ensure_text_index(self._collection)
         except WorkerError as error:
-            # Search finds rows that are in no index yet: the next run builds it.
+            # Search finds rows that are in no index; the next run that writes builds it.
             logger.warning("the full-text index was not built: %s", error)
 
     def _check(self, report: IngestReport) -> IngestReport:
         self._tracker.enter("checking")
-        lease = self._config.jobs.lease_seconds
         try:
             check_counts(report.documents)
-            # In the writers' turn: no other job is between its write and its ledger entry.
-            with self._store.turn(self._collection.name, self._claim.owner, lease):
-                mine = self._committer.committed.ingested | self._plan.done_before
-                entries = self._store.ledger_entries(self._collection.name, sorted(mine))
-                check_rows(self._collection, entries.values())
         except IntegrityError as error:
             return replace(report, status=JobStatus.FAILED, error=error.message)
-        return report
+        mine = self._committer.committed.ingested | self._plan.done_before
+        lease = self._config.jobs.lease_seconds
+        # In the writers' turn no other job is between its write and its ledger entry.
+        with self._store.turn(self._collection.name, self._claim.owner, lease):
+            self._collection.refresh()
+            entries = self._store.ledger_entries(self._collection.name, sorted(mine))
+        wrong = differing_rows(self._collection, entries.values())
+        if not wrong:
+            return report
+        # So that the next run of the same command writes them anew.
+        self._store.record_intent(
+            self._claim, [replace(entry, state=LedgerState.WRITING) for entry in wrong]
+        )
+        error = describe(self._collection, wrong)
+        return replace(report, status=JobStatus.FAILED, error=error)
 
-    def _report(self, removed: Removed, notes: Sequence[str] = ()) -> IngestReport:
-        for document_id in self._committer.committed.elsewhere:
-            self._outcomes.by_id[document_id] = Outcome.UNCHANGED
-        units = self._store.units(self._claim.job_id)
+    def _report(self, notes: Sequence[str] = ()) -> IngestReport:
+        self._outcomes.leave_to_others(self._committer.committed.elsewhere)
+        totals = self._store.unit_totals(self._claim.job_id)
         count = self._outcomes.count
+        self._collection.refresh()
         return IngestReport(
             job_id=self._claim.job_id,
             collection=self._collection.name,
@@ -281,12 +298,12 @@ class Run:
                 unchanged=count(Outcome.UNCHANGED),
                 skipped=count(Outcome.SKIPPED),
                 failed=count(Outcome.FAILED),
-                removed=removed.documents,
+                removed=totals.removed,
             ),
-            chunks_written=sum(unit.chunks for unit in units),
-            chunks_removed=self._committer.committed.chunks_removed + removed.rows,
-            embeddings_computed=sum(unit.computed for unit in units),
-            embeddings_cached=sum(unit.cached for unit in units),
+            chunks_written=totals.chunks,
+            chunks_removed=totals.replaced,
+            embeddings_computed=totals.computed,
+            embeddings_cached=totals.cached,
             rows=self._collection.count_rows(),
             duration_seconds=time.monotonic() - self._started,
             problems=tuple(sorted(self._outcomes.problems.values(), key=_problem_order)),
@@ -294,7 +311,7 @@ class Run:
         )
 
     def _interrupted(self) -> Interrupted:
-        report = replace(self._report(Removed()), status=JobStatus.PENDING)
+        report = replace(self._report(), status=JobStatus.PENDING)
         return Interrupted(self._claim.job_id, report)
 
     def _progress_record(self) -> dict[str, object]:
@@ -310,14 +327,16 @@ class Run:
 
 
 def _news(units: Sequence[Executed], ledger: Mapping[str, LedgerEntry]) -> Iterator[Executed]:
-    """Yield the scan's problems that the ledger does not say already."""
+    """Yield the scan's problems that the ledger is to remember.
+
+    Not those that it says already; nor that the way to a document was barred, where it has rows.
+    """
     for unit in units:
         entry = ledger.get(unit.document.document_id)
-        known = entry is not None and (entry.state.value, entry.code) == (
-            unit.outcome.value,
-            unit.failure.code if unit.failure else "",
-        )
-        if not known:
+        code = unit.failure.code if unit.failure else ""
+        known = entry is not None and (entry.state.value, entry.code) == (unit.outcome.value, code)
+        barred = unit.outcome is Outcome.SKIPPED and code not in CODES_OF_NO_CONTENT
+        if not known and not (barred and entry is not None and entry.had_intent):
             yield unit
 
 

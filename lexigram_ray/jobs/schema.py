@@ -68,6 +68,8 @@ units = Table(
     Column("reason", Text, nullable=False),
     Column("seconds", Float, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
+    # Rows that the table held of the document before this job's first write to it.
+    Column("replaced", Integer),
 )
 
 # The ledger.

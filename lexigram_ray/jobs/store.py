@@ -7,7 +7,7 @@ This page has the promises; each duty's code is in the file of its name (`lifecy
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from lexigram_ray.jobs.records import (
     LedgerEntry,
     UnitResult,
     UnitRow,
+    UnitTotals,
 )
 
 if TYPE_CHECKING:
@@ -232,6 +233,10 @@ class Store:
         """Return all units of a job, in the order of their ids."""
         return self._units.of_job(job_id)
 
+    def unit_totals(self, job_id: str) -> UnitTotals:
+        """Return what the finished units of a job add up to, over all its attempts."""
+        return self._units.totals(job_id)
+
     def unit_crashed(self, claim: Claim, unit_ids: Sequence[str]) -> dict[str, int]:
         """Count a worker's death against each unit that it had, and return all their counts."""
         return self._units.crashed(claim, unit_ids)
@@ -258,17 +263,25 @@ class Store:
         """Return the content hashes of all documents that are `done` with these settings."""
         return self._ledger.known_contents(collection, chunker, model)
 
-    def record_intent(self, claim: Claim, entries: Sequence[LedgerEntry]) -> frozenset[str]:
+    def record_intent(
+        self,
+        claim: Claim,
+        entries: Sequence[LedgerEntry],
+        replaced: Mapping[str, int] | None = None,
+    ) -> frozenset[str]:
         """Say, before it happens, that the table's rows of these documents are about to change.
 
         Each becomes `writing` with `had_intent`. The last intent of a document is the one that
         counts: that of an earlier job no longer stands.
 
+        Args:
+            replaced: Rows that the table holds of a document now; kept with its unit at this job's
+                first intent, and ignored later.
+
         Returns:
-            Ids of the documents for which an intent had been recorded before, by whatever job. Only
-            the others can be known to have no rows in the table.
+            Ids of documents for which an intent had been recorded before.
         """
-        return self._ledger.record_intent(claim, entries)
+        return self._ledger.record_intent(claim, entries, replaced or {})
 
     def mark_done(
         self, claim: Claim, entries: Sequence[LedgerEntry], results: Sequence[UnitResult]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lexigram_ray.core.config import WorkersConfig
+from lexigram_ray.core.config import ParserSettings, WorkersConfig
 from lexigram_ray.core.types import ChunkerSpec, CollectionSettings
 from lexigram_ray.embedding.cache import EmbeddingCache
 from lexigram_ray.embedding.cached import CachedEmbedder
 from lexigram_ray.embedding.models import LocalModel, describe_model
 from lexigram_ray.embedding.tokenizing import load_tokenizer
 from lexigram_ray.ingestion.chunker import Chunker, resolve_chunker
-from lexigram_ray.ingestion.parsed_store import ParsedStore
+from lexigram_ray.ingestion.parsed_store import ParsedStore, parser_fingerprint
 from lexigram_ray.ingestion.sandbox import SandboxedParser
 from lexigram_ray.jobs.executor import Embedder, Tools
 
@@ -45,6 +45,20 @@ class Recipe:
     def model_key(self) -> str:
         """The ledger's name of the model: another one means that every text is embedded anew."""
         return f"{self.model.spec.name}@{self.model.spec.revision}"
+
+
+def parser_key(settings: ParserSettings) -> str:
+    """Return what a remembered failure is held against: another parser, or looser limits, may do.
+
+    Unlike the parser's fingerprint it has the limits, which decide whether there is a text.
+    """
+    limits = (
+        settings.timeout_seconds,
+        settings.memory_mb,
+        settings.max_decoded_mb,
+        settings.max_output_mb,
+    )
+    return f"{parser_fingerprint(settings)} {':'.join(f'{limit:g}' for limit in limits)}"
 
 
 def read_recipe(config: WorkersConfig) -> Recipe:

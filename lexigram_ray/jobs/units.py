@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row
@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row
 from lexigram_ray.core.types import FailureCategory
 from lexigram_ray.jobs import fence, jobs_sql
 from lexigram_ray.jobs.database import Database, storable
-from lexigram_ray.jobs.records import Claim, UnitResult, UnitRow, UnitState
+from lexigram_ray.jobs.records import Claim, UnitResult, UnitRow, UnitState, UnitTotals
 
 
 class Units:
@@ -33,6 +33,24 @@ class Units:
         with self._database.read() as connection:
             rows = connection.execute(jobs_sql.UNITS_OF_JOB, {"job_id": job_id}).all()
         return [_unit(row) for row in rows]
+
+    def totals(self, job_id: str) -> UnitTotals:
+        """Return what the finished units of a job add up to."""
+        with self._database.read() as connection:
+            totals = connection.execute(jobs_sql.UNIT_TOTALS, {"job_id": job_id}).mappings().one()
+        return UnitTotals(**totals)
+
+    def note_replaced(
+        self, connection: Connection, claim: Claim, replaced: Mapping[str, int]
+    ) -> None:
+        """Note older rows of documents, in a transaction that holds the claim already."""
+        now = self._database.now()
+        if replaced:
+            noted = [
+                _new_unit(claim.job_id, unit_id, "", now) | {"replaced": rows}
+                for unit_id, rows in replaced.items()
+            ]
+            connection.execute(jobs_sql.note_replaced(self._database.insert_into), noted)
 
     def crashed(self, claim: Claim, unit_ids: Sequence[str]) -> dict[str, int]:
         """Count a worker's death against each unit, and return the counts."""
@@ -83,6 +101,7 @@ def _ended(job_id: str, result: UnitResult, now: int) -> dict[str, object]:
         "code": result.code,
         "reason": storable(result.reason),
         "seconds": result.seconds,
+        "replaced": None,
         "updated_at": now,
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 
+from lexigram_ray.core.errors import LeaseLostError
 from lexigram_ray.core.types import JobStatus
 from lexigram_ray.jobs.records import Busy, Claim, Job, Owner
 from lexigram_ray.jobs.report import IngestReport
@@ -27,7 +28,10 @@ def wait_for_other(
         job = store.get(job_id)
         if job is None or job.status.is_final:
             return _report_of(job) if job is not None else None
-        claim = store.claim(job_id, Owner.current(), lease_seconds)
+        try:
+            claim = store.claim(job_id, Owner.current(), lease_seconds)
+        except LeaseLostError:
+            continue  # It has become final since the look.
         if not isinstance(claim, Busy):
             return claim
         _show(tracker, job)

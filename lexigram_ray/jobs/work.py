@@ -17,31 +17,36 @@ WAIT_SECONDS = 0.1
 CHANGED_TRIES = 3
 """A file that changes while it is read is looked at anew this often."""
 
-FRUITLESS_CRASHES = 12
+FRUITLESS_CRASHES = 30
 """So many deaths in a row, with nothing done between them, are no document's fault."""
 
 
 class Dispatcher:
     """Feeds a pool and sorts out what comes back.
 
+    A death may be any of the documents' fault that were under way, in any worker: they share the
+    embedder and the memory. So all of them become suspects, and suspects run one at a time with
+    nothing beside them; only a death then counts, and its document is known.
+
     Args:
-        count_crash: Counts a worker's death against documents, durably; returns each one's count.
+        pool: Where batches are executed.
+        count_crash: Counts a worker's death against a document, durably; returns its count.
         crash_budget: Deaths after which a document is quarantined.
     """
 
     def __init__(
-        self,
-        pool: WorkerPool,
-        *,
-        count_crash: Callable[[Sequence[str]], dict[str, int]],
-        crash_budget: int,
+        self, pool: WorkerPool, *, count_crash: Callable[[str], int], crash_budget: int
     ) -> None:
         self._pool = pool
         self._count_crash = count_crash
         self._budget = crash_budget
+        self._suspects: deque[Document] = deque()
         self._again: deque[Batch] = deque()
         self._changed: Counter[str] = Counter()
+        self._condemned: list[Executed] = []
         self._fruitless = 0
+        self._succeeded = False
+        self._is_alone = False
 
     def run(
         self, documents: Sequence[Document], keep_on: Callable[[], bool]
@@ -54,39 +59,65 @@ class Dispatcher:
         fresh = batches(documents)
         under_way = 0
         while keep_on():
-            while under_way < self._pool.slots and (batch := self._next(fresh)) is not None:
+            while under_way < self._room() and (batch := self._next(fresh, under_way)) is not None:
                 self._pool.submit(batch)
                 under_way += 1
             if under_way == 0:
+                if self._condemned:
+                    yield self._last_words()
                 return
             for completed in self._pool.wait(WAIT_SECONDS):
                 under_way -= 1
-                if completed.execution is None:
-                    yield self._after_crash(completed)
-                else:
-                    self._fruitless = 0
+                was_alone, self._is_alone = self._is_alone, False
+                if completed.execution is not None:
+                    self._fruitless, self._succeeded = 0, True
                     yield self._without_changed(completed.execution)
+                    continue
+                self._note_crash(completed)
+                if was_alone:
+                    self._charge(completed)
+                else:
+                    self._suspects.extend(completed.batch.documents)
 
-    def _next(self, fresh: Iterator[Batch]) -> Batch | None:
-        return self._again.popleft() if self._again else next(fresh, None)
+    def _room(self) -> int:
+        return 1 if self._suspects or self._is_alone else self._pool.slots
 
-    def _after_crash(self, completed: Completed) -> Execution:
+    def _next(self, fresh: Iterator[Batch], under_way: int) -> Batch | None:
+        if not self._suspects:
+            return self._again.popleft() if self._again else next(fresh, None)
+        if under_way:
+            return None
+        self._is_alone = True
+        return Batch((self._suspects.popleft(),))
+
+    def _charge(self, completed: Completed) -> None:
+        (document,) = completed.batch.documents
+        crashes = self._count_crash(document.document_id)
+        if crashes < self._budget:
+            self._suspects.appendleft(document)
+        else:
+            self._condemned.append(_quarantined(document, crashes, completed.crash))
+
+    def _note_crash(self, completed: Completed) -> None:
         self._fruitless += 1
         if self._fruitless > FRUITLESS_CRASHES:
-            raise WorkerError(
-                f"{self._fruitless} workers died in a row, the last one with: {completed.crash}",
-                hint="look at the memory of this machine, then run the same command again",
-            )
-        documents = {document.document_id: document for document in completed.batch.documents}
-        crashes = self._count_crash(list(documents))
-        ended: list[Executed] = []
-        for document_id, document in documents.items():
-            if crashes[document_id] >= self._budget:
-                ended.append(_quarantined(document, crashes[document_id], completed.crash))
-            else:
-                # Alone, so that the next death tells which document it was.
-                self._again.append(Batch((document,), lone=True))
-        return Execution(units=tuple(ended))
+            raise _dying(self._fruitless, completed.crash)
+
+    def _last_words(self) -> Execution:
+        """Pass sentence on those whose workers died each time, now that others have lived.
+
+        Raises:
+            WorkerError: Nothing but deaths in the whole run: it is not the documents.
+        """
+        if self._succeeded:
+            return Execution(units=tuple(self._condemned))
+        if len(self._condemned) > 1:
+            reason = self._condemned[0].failure
+            raise _dying(self._fruitless, reason.reason if reason else "")
+        # One document alone cannot tell its own fault from the machine's: it is not remembered.
+        (unit,) = self._condemned
+        failure = replace(unit.failure, category=FailureCategory.UNKNOWN) if unit.failure else None
+        return Execution(units=(replace(unit, failure=failure),))
 
     def _without_changed(self, execution: Execution) -> Execution:
         kept: list[Executed] = []
@@ -97,10 +128,17 @@ class Dispatcher:
                 continue
             self._changed[unit.document.document_id] += 1
             try:
-                self._again.append(Batch((identify(unit.document),), lone=True))
+                self._again.append(Batch((identify(unit.document),)))
             except UnreadableError as error:
                 kept.append(replace(unit, failure=failure_of(error)))
         return replace(execution, units=tuple(kept))
+
+
+def _dying(deaths: int, last: str) -> WorkerError:
+    return WorkerError(
+        f"{deaths} workers died in a row, the last one with: {last}",
+        hint="look at the memory of this machine, then run the same command again",
+    )
 
 
 def _quarantined(document: Document, crashes: int, crash: str) -> Executed:
@@ -110,6 +148,6 @@ def _quarantined(document: Document, crashes: int, crash: str) -> Executed:
         failure=Failure(
             category=FailureCategory.INVALID_INPUT,
             code="quarantined",
-            reason=f"its worker died {crashes} times while it was executed: {crash}",
+            reason=f"its worker died {crashes} times while it was executed alone: {crash}",
         ),
     )

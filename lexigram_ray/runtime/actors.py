@@ -13,7 +13,7 @@ from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import EmbedderDiedError, WorkerError
 from lexigram_ray.core.types import Document
 from lexigram_ray.embedding.cached import Embedded
-from lexigram_ray.jobs.executor import Execution, execute
+from lexigram_ray.jobs.executor import Execution, Tools, execute
 from lexigram_ray.jobs.toolbox import Recipe, make_embedder, make_tools
 
 
@@ -45,21 +45,20 @@ class IngestionActor:
     """A parser process, a chunker, and a way to the embedder."""
 
     def __init__(
-        self,
-        config: WorkersConfig,
-        recipe: Recipe,
-        embedder: Any,
-        job_id: str,
-        label: str,
+        self, config: WorkersConfig, recipe: Recipe, embedder: Any, job_id: str, label: str
     ) -> None:
         self._label = label
-        self._tools = make_tools(config, recipe, RemoteEmbedder(embedder), job_id)
+        self._make = lambda: make_tools(config, recipe, RemoteEmbedder(embedder), job_id)
+        self._tools: Tools | None = None
 
     def __repr__(self) -> str:
         return self._label
 
     def execute(self, documents: Sequence[Document]) -> Execution:
         """Execute a batch."""
+        # Not in __init__: of an error there Ray tells the text, but not the error itself.
+        if self._tools is None:
+            self._tools = self._make()
         return execute(documents, self._tools)
 
 

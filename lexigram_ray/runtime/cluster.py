@@ -36,6 +36,7 @@ def connected(config: WorkersConfig, address: str | None) -> Generator[None]:
         ConfigError: The cluster has several nodes, and state lies on this one.
     """
     if ray.is_initialized():
+        _refuse_unshared_state(config)
         yield
         return
     if address is None:
@@ -55,14 +56,20 @@ def cluster_cpus() -> int:
 
 
 def _start_here() -> None:
-    ray.init(
-        address="local",
-        namespace=NAMESPACE,
-        include_dashboard=False,
-        object_store_memory=OBJECT_STORE_BYTES,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-    )
+    try:
+        ray.init(
+            address="local",
+            namespace=NAMESPACE,
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+        raise ClusterUnreachableError(
+            f"Ray does not start on this machine: {_first_line(error)}",
+            hint="check free memory and disk, and the logs in /tmp/ray/session_latest/logs",
+        ) from error
 
 
 def _attach(address: str) -> None:
@@ -98,11 +105,15 @@ def _refuse_closed_port(address: str) -> None:
 
 
 def _refuse_unshared_state(config: WorkersConfig) -> None:
+    if not config.paths.store_url.startswith("sqlite"):
+        return
     nodes = [node for node in ray.nodes() if node["Alive"]]
-    if len(nodes) > 1 and config.paths.store_url.startswith("sqlite"):
+    names = [node["NodeManagerHostname"] for node in nodes]
+    if names != [socket.gethostname()]:
         raise ConfigError(
-            f"the cluster has {len(nodes)} nodes, but the job store is a SQLite file on this one",
-            hint="run on a cluster of one node, or without --address on this machine",
+            f"the job store is a SQLite file on this machine, and the cluster's nodes are "
+            f"{', '.join(names)}",
+            hint="run on a cluster of this machine alone, or without --address",
         )
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 
 from lexigram_ray.core.config import WorkersConfig
+from lexigram_ray.core.errors import WorkerError
 from lexigram_ray.jobs.estimate import dry_run, estimate_seconds
 from lexigram_ray.jobs.ingest import ingest
 from lexigram_ray.jobs.pool import LocalPool, WorkerPool
 from lexigram_ray.jobs.report import IngestReport, IngestRequest, ProgressCallback
 from lexigram_ray.jobs.toolbox import Recipe, make_embedder, make_tools
+
+logger = logging.getLogger("lexigram_ray")
 
 __all__ = ["dry_run", "run_ingest"]
 
@@ -49,7 +53,11 @@ def _local_pool(config: WorkersConfig, recipe: Recipe, job_id: str) -> Generator
         yield pool
     finally:
         pool.close()
-        embedder.close()
+        try:
+            embedder.close()
+        except WorkerError as error:
+            # What the cache could not keep is only computed again.
+            logger.warning("the embedding cache was not written: %s", error)
 
 
 @contextmanager

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import time
 import uuid
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +21,9 @@ from lexigram_ray.runtime.actors import EmbedderActor, IngestionActor
 
 MOST_WORKERS = 8
 CLOSE_SECONDS = 1.0
+PATIENCE_SECONDS = 60.0
+
+logger = logging.getLogger("lexigram_ray")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,8 @@ class RayPool:
         self._embedder = self._start_embedder(round(min(1.0, 0.5 * cpus), 3))
         self._workers = [self._start_worker(index) for index in range(self.slots)]
         self._under_way: dict[ray.ObjectRef[Execution], _UnderWay] = {}
+        self._started = time.monotonic()
+        self._is_working = False
 
     def submit(self, batch: Batch) -> None:
         """Start a batch on an idle worker."""
@@ -61,9 +68,12 @@ class RayPool:
         Raises:
             WorkerError: The machine, not a document, is at fault.
         """
-        ready, _ = ray.wait(
-            list(self._under_way), num_returns=len(self._under_way), timeout=timeout
-        )
+        under_way = list(self._under_way)
+        if not ray.wait(under_way, timeout=timeout)[0]:
+            self._say_what_is_missing()
+            return []
+        ready, _ = ray.wait(under_way, num_returns=len(under_way), timeout=0)
+        self._is_working = True
         return [self._completed(reference) for reference in ready]
 
     def close(self) -> None:
@@ -74,6 +84,18 @@ class RayPool:
         self._under_way.clear()
         self._workers.clear()
         del self._embedder
+
+    def _say_what_is_missing(self) -> None:
+        if self._is_working or time.monotonic() - self._started < PATIENCE_SECONDS:
+            return
+        self._is_working = True
+        free = ray.available_resources().get("CPU", 0.0)
+        logger.warning(
+            "no worker has answered for %d seconds; the cluster has %.1f free CPUs: "
+            "`ray status` shows what waits",
+            PATIENCE_SECONDS,
+            free,
+        )
 
     def _completed(self, reference: ray.ObjectRef[Execution]) -> Completed:
         item = self._under_way.pop(reference)

@@ -15,7 +15,7 @@ from typing import Any
 
 from lexigram_ray.core.types import Outcome
 from lexigram_ray.jobs import commit as commit_module
-from lexigram_ray.jobs import prune
+from lexigram_ray.jobs import removal
 from lexigram_ray.jobs.store import Store
 from tests.integration.commit_data import (
     NAME,
@@ -52,12 +52,11 @@ def die_removing(state: str, how: str, document: str) -> None:
     store = place.open_store()
     collection = place.open_collection(store)
     claim = claim_job(store, "dying")
+    _replace(removal, "remove_documents", _dying_after)
     if how == "emptied":
-        _replace(commit_module, "remove_documents", _dying_after)
         commit(store, claim, collection, ended(Outcome.SKIPPED, [document]))
     else:
-        _replace(prune, "remove_documents", _dying_after)
-        prune.remove(store, claim, collection, [store.ledger(NAME)[document]], 30.0)
+        removal.prune(store, claim, collection, [store.ledger(NAME)[document]], 30.0)
 
 
 def rewrite(state: str, who: str, ids: str, seconds: str, turns: str) -> None:

@@ -1,4 +1,4 @@
-"""Executed documents made from small tables, and committers that write them: no model, no parser.
+"""Executed documents made from small tables, and what tests of commits do with them: no model.
 
 A document of `n` chunks in version `v` has the texts of `tests.collections_data.text_of`, so that
 whoever reads the table can tell which version of it is there, and whether it is whole.
@@ -6,27 +6,38 @@ whoever reads the table can tell which version of it is there, and whether it is
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import pytest
 
 from lexigram_ray.core.ids import hash_text
 from lexigram_ray.core.types import Document, Failure, FailureCategory, FileStamp, Outcome
+from lexigram_ray.jobs import commit as commit_module
 from lexigram_ray.jobs.commit import Committer
 from lexigram_ray.jobs.executor import Executed, Execution, Spilled
 from lexigram_ray.jobs.plan import PlanRules
-from lexigram_ray.jobs.records import Claim, Owner
+from lexigram_ray.jobs.reconcile import differing_rows
+from lexigram_ray.jobs.records import Claim, LedgerEntry, LedgerState, Owner
 from lexigram_ray.jobs.store import Store
 from lexigram_ray.vectors.collection import Collection
 from lexigram_ray.vectors.collections import Collections
 from lexigram_ray.vectors.schema import collection_schema
+from lexigram_ray.vectors.writing import verify_documents
 from tests.collections_data import DIMENSION, SETTINGS, digest_of, documents
 
 NAME = "docs"
 MODEL = f"{SETTINGS.model}@{SETTINGS.revision}"
 SCANNED_AT_NS = 1_000
+REPOSITORY = Path(__file__).parents[2]
+CHILD_SECONDS = 60.0
+KNOWN_DEFECT = "known defect, see the comment above"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +71,13 @@ def claim_job(store: Store, key: str, owner: Owner | None = None) -> Claim:
     return claim
 
 
-def committer(store: Store, claim: Claim, collection: Collection) -> Committer:
+def committer(
+    store: Store,
+    claim: Claim,
+    collection: Collection,
+    planned: Mapping[str, LedgerEntry] | None = None,
+) -> Committer:
+    """Return a run's committer; `planned` is the ledger as the run saw it, now unless given."""
     rules = PlanRules(
         job_id=claim.job_id,
         chunker=SETTINGS.chunker,
@@ -69,13 +86,25 @@ def committer(store: Store, claim: Claim, collection: Collection) -> Committer:
         retry_failed=False,
     )
     return Committer(
-        store, claim, collection, rules, checked_at_ns=SCANNED_AT_NS, turn_seconds=30.0
+        store,
+        claim,
+        collection,
+        rules,
+        planned=store.ledger(NAME) if planned is None else planned,
+        checked_at_ns=SCANNED_AT_NS,
+        turn_seconds=30.0,
     )
 
 
-def commit(store: Store, claim: Claim, collection: Collection, *executions: Execution) -> Committer:
+def commit(
+    store: Store,
+    claim: Claim,
+    collection: Collection,
+    *executions: Execution,
+    planned: Mapping[str, LedgerEntry] | None = None,
+) -> Committer:
     """Commit executions as one run of a job does, and return the committer."""
-    made = committer(store, claim, collection)
+    made = committer(store, claim, collection, planned)
     for execution in executions:
         made.add(execution)
     made.flush()
@@ -122,7 +151,8 @@ def spilled(document_id: str, chunks: int, path: Path, version: str = "first") -
 
 def ended(outcome: Outcome, ids: Sequence[str], version: str = "second") -> Execution:
     """Documents that were skipped or failed."""
-    failure = Failure(category=FailureCategory.INVALID_INPUT, code="no_text", reason="no words")
+    code = "no_text" if outcome is Outcome.SKIPPED else "corrupt"
+    failure = Failure(category=FailureCategory.INVALID_INPUT, code=code, reason="no words in it")
     units = tuple(
         Executed(document=source_document(each, version), outcome=outcome, failure=failure)
         for each in ids
@@ -132,8 +162,6 @@ def ended(outcome: Outcome, ids: Sequence[str], version: str = "second") -> Exec
 
 def found(collection: Collection) -> dict[str, tuple[int, int, str]]:
     """Return rows, distinct ids and digest of each document that the newest version holds."""
-    from lexigram_ray.vectors.writing import verify_documents
-
     collection.refresh()
     ids = set(collection.dataset.to_table(columns=["document_id"])["document_id"].to_pylist())
     rows = verify_documents(collection, sorted(ids), collection.version)
@@ -147,3 +175,56 @@ def one_copy(counts: Mapping[str, int], version: str = "first") -> dict[str, tup
         for document, count in counts.items()
         if count
     }
+
+
+def states(store: Store) -> dict[str, LedgerState]:
+    return {each: entry.state for each, entry in store.ledger(NAME).items()}
+
+
+def done(*ids: str) -> dict[str, LedgerState]:
+    return dict.fromkeys(ids, LedgerState.DONE)
+
+
+def assert_table_equals_ledger(collection: Collection, store: Store) -> None:
+    """Check that the newest version holds what the ledger says of each document."""
+    collection.refresh()
+    assert differing_rows(collection, store.ledger(NAME).values()) == []
+
+
+def child(command: str, place: Place, *arguments: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.integration.commit_child", command, str(place.root)]
+        + [str(argument) for argument in arguments],
+        cwd=REPOSITORY,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_death(process: subprocess.Popen[str]) -> None:
+    """Wait until the child has killed itself; any other end is a fault of the test."""
+    process.communicate(timeout=CHILD_SECONDS)
+    assert process.returncode == -signal.SIGKILL
+
+
+def on_call(
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    wrapped: Callable[[Callable[..., Any], Sequence[Any], dict[str, Any]], Any],
+    *,
+    times: int = 1,
+    holder: Any = commit_module,
+) -> list[Sequence[Any]]:
+    """Let the first calls of a function go through `wrapped`; returns the list of all calls."""
+    real = getattr(holder, name)
+    calls: list[Sequence[Any]] = []
+
+    def hooked(*arguments: Any, **options: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) <= times:
+            return wrapped(real, arguments, options)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(holder, name, hooked)
+    return calls

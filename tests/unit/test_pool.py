@@ -68,11 +68,12 @@ def test_results_of_many_batches_arrive_once_each(tmp_path: Path) -> None:
 
     ended: Counter[str] = Counter()
     with opened(make_tools) as pool:
-        dispatcher = Dispatcher(pool, count_crash=lambda _: {}, crash_budget=3)
-        for execution in dispatcher.run([document(name) for name in contents], lambda: True):
+        dispatcher = Dispatcher(pool, count_crash=lambda _: 1, crash_budget=3)
+        given = [document(name, size=100_000) for name in contents]  # two make a batch
+        for execution in dispatcher.run(given, lambda: True):
             ended.update(Path(unit.document.path).name for unit in execution.units)
-            assert execution.rows is not None
-            assert execution.rows.num_rows == len(execution.units)
+            rows = 0 if execution.rows is None else execution.rows.num_rows
+            assert rows == len(execution.units)
     assert ended == Counter(list(contents))
     assert sorted(name for parser in parsers for name in parser.parsed) == sorted(contents)
 

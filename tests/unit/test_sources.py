@@ -250,7 +250,16 @@ def test_a_hidden_path_that_the_user_names_is_read(tmp_path: Path) -> None:
     note = write(tmp_path / ".notes" / "x.txt")
     hidden = write(tmp_path / ".plan")
 
-    assert files(scan(tmp_path / ".notes", hidden)) == [str(note), str(hidden)]
+    assert files(scan(tmp_path / ".notes", hidden)) == [str(hidden), str(note)]
+
+
+def test_a_hidden_file_that_is_named_beside_its_folder_is_read_and_not_skipped(
+    tmp_path: Path,
+) -> None:
+    hidden = write(tmp_path / ".plan")
+    found = list(scan(tmp_path, hidden))
+    assert [item.source for item in found] == [str(hidden)]
+    assert isinstance(found[0], SourceFile)
 
 
 @pytest.mark.parametrize("name", [b"two\nlines.txt", b"latin-\xe9.txt", b"lone-\xed\xa0\x80.txt"])

@@ -267,17 +267,17 @@ def test_wrong_sql_is_a_usage_error_that_shows_it_and_names_the_columns(
 def test_hybrid_search_puts_first_what_both_sides_find(collection: Collection) -> None:
     hits = search(collection, mode="hybrid", text="dialect", vector=axis(1), limit=10, where=None)
     assert hits[0].id == "csv:1"
-    assert hits[0].score == pytest.approx(2 / 61)
+    assert hits[0].score == pytest.approx(2 / 3)
     assert len(hits) == len(PASSAGES)
 
 
 def test_fusion_is_the_sum_of_reciprocal_ranks() -> None:
     fused = fuse([hits_of("a", "b", "c"), hits_of("c", "d")])
     assert [(hit.id, hit.score) for hit in fused] == [
-        ("c", pytest.approx(1 / 63 + 1 / 61)),
-        ("a", pytest.approx(1 / 61)),
-        ("b", pytest.approx(1 / 62)),
-        ("d", pytest.approx(1 / 62)),
+        ("c", pytest.approx(1 / 5 + 1 / 3)),
+        ("a", pytest.approx(1 / 3)),
+        ("b", pytest.approx(1 / 4)),
+        ("d", pytest.approx(1 / 4)),
     ]
 
 

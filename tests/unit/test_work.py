@@ -47,6 +47,21 @@ class ScriptedPool:
         pass
 
 
+class SharedFatePool(ScriptedPool):
+    """One embedder for all: a text that kills it fails every batch under way."""
+
+    def __init__(self, poison: str) -> None:
+        super().__init__(_ingested)
+        self._poison = poison
+
+    def wait(self, timeout: float) -> list[Completed]:
+        under_way, self._waiting = self._waiting, []
+        sources = {each.source for batch in under_way for each in batch.documents}
+        if self._poison in sources:
+            return [Completed(batch, crash="the embedder died") for batch in under_way]
+        return [_ingested(batch) for batch in under_way]
+
+
 def _ingested(batch: Batch) -> Completed:
     units = [Executed(document=each, outcome=Outcome.INGESTED) for each in batch.documents]
     return Completed(batch, Execution(units=tuple(units)))
@@ -55,9 +70,9 @@ def _ingested(batch: Batch) -> Completed:
 def _dispatch(pool: ScriptedPool, documents: list[Document]) -> dict[str, list[Executed]]:
     crashes: Counter[str] = Counter()
 
-    def count_crash(ids: list[str]) -> dict[str, int]:
-        crashes.update(ids)
-        return {each: crashes[each] for each in ids}
+    def count_crash(each: str) -> int:
+        crashes[each] += 1
+        return crashes[each]
 
     dispatcher = Dispatcher(pool, count_crash=count_crash, crash_budget=3)
     ended: dict[str, list[Executed]] = {}
@@ -96,6 +111,30 @@ def test_a_document_that_kills_its_worker_is_quarantined_and_its_neighbours_are_
     assert "SIGSEGV" in failure.reason
     others = [units[0].outcome for source, units in ended.items() if source != poison]
     assert set(others) == {Outcome.INGESTED}
+
+
+def test_a_document_that_kills_what_all_share_costs_no_other_document_anything() -> None:
+    documents = [_document(Path(f"/d/{n}")) for n in range(101)]
+    pool = SharedFatePool(poison="/d/3")
+    ended = _dispatch(pool, documents)
+    outcomes = {source: units[0].outcome for source, units in ended.items()}
+    assert outcomes.pop("/d/3") is Outcome.FAILED
+    assert set(outcomes.values()) == {Outcome.INGESTED}
+    assert len(outcomes) == 100
+
+
+def test_a_few_documents_that_all_die_stop_the_run_because_it_may_be_the_machine() -> None:
+    pool = ScriptedPool(lambda batch: Completed(batch, crash="out of memory"))
+    with pytest.raises(WorkerError, match=r"died in a row"):
+        _dispatch(pool, [_document(Path(f"/d/{n}")) for n in range(4)])
+
+
+def test_a_lone_document_whose_worker_dies_fails_and_is_not_remembered() -> None:
+    pool = ScriptedPool(lambda batch: Completed(batch, crash="SIGSEGV"))
+    ended = _dispatch(pool, [_document(Path("/d/0"))])
+    failure = ended["/d/0"][0].failure
+    assert failure is not None
+    assert (failure.category, failure.code) == (FailureCategory.UNKNOWN, "quarantined")
 
 
 def test_workers_that_die_whatever_they_are_given_stop_the_run_and_blame_no_document() -> None:

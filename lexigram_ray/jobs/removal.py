@@ -1,0 +1,101 @@
+"""Taking documents' rows out of the table: intent first, as for a write, and never on old news.
+
+A crash after the intent leaves the document `writing`: a later run works on it if its file is
+there, and a later prune takes it if not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import replace
+
+from lexigram_ray.ingestion.sources import Scan
+from lexigram_ray.jobs.conflicts import until_accepted
+from lexigram_ray.jobs.records import (
+    REMOVED_CODE,
+    Claim,
+    LedgerEntry,
+    LedgerState,
+    UnitResult,
+    UnitState,
+)
+from lexigram_ray.jobs.store import Store
+from lexigram_ray.vectors.collection import Collection
+from lexigram_ray.vectors.writing import remove_documents, verify_documents
+
+DOCUMENTS_AT_ONCE = 1_000
+
+
+def gone(ledger: Mapping[str, LedgerEntry], scan: Scan, seen: Set[str]) -> list[LedgerEntry]:
+    """Return the entries under a run's paths whose files its scan did not find."""
+    return [
+        entry
+        for entry in ledger.values()
+        if entry.state is not LedgerState.REMOVED
+        and entry.document_id not in seen
+        and scan.covers(entry.source)
+    ]
+
+
+def prune(
+    store: Store,
+    claim: Claim,
+    collection: Collection,
+    entries: Sequence[LedgerEntry],
+    turn_seconds: float,
+) -> None:
+    """Remove documents whose files are gone, and say so in the ledger and the job's units.
+
+    Args:
+        entries: From `gone`, as the run's plan saw them.
+    """
+    for start in range(0, len(entries), DOCUMENTS_AT_ONCE):
+        part = {each.document_id: each for each in entries[start : start + DOCUMENTS_AT_ONCE]}
+        with store.turn(collection.name, claim.owner, turn_seconds):
+            cleared = clear_rows(store, claim, collection, part)
+            store.mark_removed(claim, collection.name, cleared)
+            results = [_pruned(part[document_id]) for document_id in cleared]
+            store.finish_units(claim, results)
+
+
+def clear_rows(
+    store: Store, claim: Claim, collection: Collection, planned: Mapping[str, LedgerEntry]
+) -> list[str]:
+    """Remove the rows of documents, within a turn; the caller then says why in the ledger.
+
+    Args:
+        planned: The entries that the decision to remove was made on, by document id. A document
+            about which another job has written something since is left alone.
+
+    Returns:
+        Ids of the documents that have no rows now.
+    """
+
+    def attempt() -> list[str]:
+        collection.refresh()
+        now = store.ledger_entries(collection.name, planned)
+        ids = [each for each in planned if _is_as_planned(planned[each], now.get(each))]
+        rows = verify_documents(collection, ids, collection.version)
+        store.record_intent(
+            claim,
+            [replace(now[each], state=LedgerState.WRITING) for each in ids],
+            {each: found.count for each, found in rows.items()},
+        )
+        remove_documents(collection, [each for each, found in rows.items() if found.count])
+        return ids
+
+    return until_accepted(collection, attempt) if planned else []
+
+
+def _is_as_planned(planned: LedgerEntry, now: LedgerEntry | None) -> bool:
+    return now is not None and (now.state, now.job_id, now.updated_at) == (
+        planned.state,
+        planned.job_id,
+        planned.updated_at,
+    )
+
+
+def _pruned(entry: LedgerEntry) -> UnitResult:
+    return UnitResult(
+        unit_id=entry.document_id, source=entry.source, state=UnitState.DONE, code=REMOVED_CODE
+    )
