@@ -58,7 +58,7 @@ test: lint ## Set-up, lint, all tests; what a missing system package prevents is
 	@$(BIN)/python -m pytest tests $(PYTEST_ARGS)
 
 .PHONY: test-deps
-test-deps: ## Debian packages that tests need: documentation, poppler, chromium, postgresql
+test-deps: ## Debian packages that tests need: documentation, tesseract, poppler, chromium, postgresql
 	@missing=$$(for name in $(DEBIAN_PACKAGES); do \
 		[ "$$(dpkg-query -W -f '$${db:Status-Status}' $$name 2>/dev/null)" = installed ] || echo $$name; done); \
 	if [ -z "$$missing" ]; then exit 0; fi; \

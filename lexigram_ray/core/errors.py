@@ -26,6 +26,7 @@ WorkerError                        LEX_ERR_AIWORK_001
     ├── EncryptedError             encrypted
     ├── CorruptError               corrupt
     ├── ParseFailedError           parse_failed
+    ├── OcrFailedError             ocr_failed
     ├── LimitExceededError         too_large
     ├── ParserTimeoutError         parser_timeout
     ├── ParserDiedError            parser_died
@@ -236,6 +237,13 @@ class ParseFailedError(DocumentError):
     """The parser gave up for another reason."""
 
     code = "parse_failed"
+
+
+class OcrFailedError(DocumentError):
+    """tesseract or its language is missing, or it gave up."""
+
+    code = "ocr_failed"
+    category = FailureCategory.TRANSIENT
 
 
 class LimitExceededError(DocumentError):

@@ -15,13 +15,14 @@ from lexigram_ray.core.errors import (
     DocumentError,
     EncryptedError,
     LimitExceededError,
+    OcrFailedError,
     ParseFailedError,
 )
 from lexigram_ray.ingestion.decode import check_unpacked_size
 from lexigram_ray.ingestion.mime import PDF, PPTX, ZIPPED_OFFICE
 
 if TYPE_CHECKING:
-    from kreuzberg import ExtractionConfig, ExtractionResult
+    from kreuzberg import ExtractionConfig, ExtractionResult, OcrConfig
 
 _META = ("subject", "keywords", "language", "created_at", "modified_at")
 _PLACEHOLDERS = frozenset({"anonymous", "unspecified", "untitled", "python-docx", "openpyxl"})
@@ -82,9 +83,11 @@ def convert(data: bytes, mime: str, *, limit: int, ocr_language: str | None) -> 
     facts = cast("dict[str, object]", result.metadata)
     title = facts.get("title")
     if mime == PDF:
-        pages = _pdf_pages(result)
+        pages = _pdf_pages(_printed_pages(result, marker))
     elif mime == PPTX:
-        pages = _marked_pages(result.content, marker)
+        pages = tuple(
+            (number, tidy(text).strip()) for number, text in _marked_pages(result.content, marker)
+        )
     else:
         pages = ((0, tidy(result.content)),)
     return Extract(
@@ -119,23 +122,19 @@ def _check_container(data: bytes, limit: int) -> None:
 
 
 def _config(mime: str, marker: str, ocr_language: str | None) -> ExtractionConfig:
-    from kreuzberg import (
-        ConcurrencyConfig,
-        ExtractionConfig,
-        OcrConfig,
-        PageConfig,
-    )
+    from kreuzberg import ConcurrencyConfig, ExtractionConfig, PageConfig
 
     return ExtractionConfig(
         # Without this kreuzberg reads embedded pictures by itself and prints tesseract's errors.
         disable_ocr=ocr_language is None,  # pyright: ignore[reportCallIssue] - its stub lacks it
-        ocr=None if ocr_language is None else OcrConfig(backend="tesseract", language=ocr_language),
+        ocr=None if ocr_language is None else _ocr(ocr_language),
         use_cache=False,
         enable_quality_processing=False,
         output_format="plain" if mime == PDF else "markdown",
         pages=PageConfig(
-            extract_pages=mime == PDF,
-            insert_page_markers=mime == PPTX,
+            extract_pages=mime == PDF and ocr_language is None,
+            # What is read by OCR comes only in the whole text, not in its pages.
+            insert_page_markers=mime == PPTX or (mime == PDF and ocr_language is not None),
             marker_format=f"\n\n{marker}{{page_num}}\n\n",
         ),
         # One document a process; more processes are what uses more cores.
@@ -143,15 +142,23 @@ def _config(mime: str, marker: str, ocr_language: str | None) -> ExtractionConfi
     )
 
 
+def _ocr(language: str) -> OcrConfig:
+    from kreuzberg import OcrConfig, TesseractConfig
+
+    # Left to itself, tesseract takes two lines of prose for a table.
+    tables_off = TesseractConfig(language=language, enable_table_detection=False)
+    return OcrConfig(backend="tesseract", language=language, tesseract_config=tables_off)
+
+
 def _extract(data: bytes, mime: str, config: ExtractionConfig) -> ExtractionResult:
-    from kreuzberg import KreuzbergError, MissingDependencyError, extract_bytes_sync
+    from kreuzberg import KreuzbergError, MissingDependencyError, OCRError, extract_bytes_sync
 
     try:
         return extract_bytes_sync(data, mime, config)
-    except MissingDependencyError as error:
-        raise ParseFailedError(
-            f"reading it needs a program that is not installed: {error}",
-            hint="install tesseract, or switch parser.ocr off",
+    except (MissingDependencyError, OCRError) as error:
+        raise OcrFailedError(
+            f"its pictures cannot be read: {error}",
+            hint="install tesseract and the language in parser.ocr_language, or set parser.ocr off",
         ) from error
     except (KreuzbergError, ValueError, OSError, RuntimeError) as error:
         raise _translated(error) from error
@@ -180,19 +187,20 @@ def _metadata(facts: dict[str, object]) -> dict[str, object]:
     }
 
 
-def _marked_pages(content: str, marker: str) -> tuple[tuple[int, str], ...]:
+def _marked_pages(content: str, marker: str) -> list[tuple[int, str]]:
     # Asked for page offsets, kreuzberg counts them in another rendering than the one it returns.
     parts = re.split(rf"^\s*{marker}(\d+)\s*$", content, flags=re.M)
-    return tuple(
-        (int(number), tidy(text).strip())
-        for number, text in zip(parts[1::2], parts[2::2], strict=True)
-    )
+    return [(int(number), text) for number, text in zip(parts[1::2], parts[2::2], strict=True)]
 
 
-def _pdf_pages(result: ExtractionResult) -> tuple[tuple[int, str], ...]:
+def _printed_pages(result: ExtractionResult, marker: str) -> list[tuple[int, str]]:
     pages = [(page["page_number"], page["content"]) for page in result.pages or []]
-    if not pages:
-        return ((0, result.content),)
+    return pages or _marked_pages(result.content, marker) or [(0, result.content)]
+
+
+def _pdf_pages(pages: list[tuple[int, str]]) -> tuple[tuple[int, str], ...]:
+    if pages[0][0] == 0:
+        return tuple(pages)
     lines = [[line.strip() for line in re.split(r"\r?\n", text.strip())] for _, text in pages]
     running = _running_lines(lines)
     return tuple(

@@ -75,7 +75,8 @@ def parse_bytes(data: bytes, name: str, content_hash: str, options: ParseOptions
     media_type = sniff(data, name, ocr=options.ocr_language is not None)
     parsed = _parsed(data, media_type, options)
     if not parsed.text or parsed.text.isspace():
-        raise DocumentSkipped("there is no text in it", code="no_text", hint=_no_text_hint(parsed))
+        hint = _no_text_hint(parsed, options)
+        raise DocumentSkipped("there is no text in it", code="no_text", hint=hint)
     title = parsed.title or (rst.first_title(parsed.text) if parsed.markdown else "")
     return replace(parsed, content_hash=content_hash, title=" ".join(clean(title).split()))
 
@@ -196,7 +197,7 @@ def _whole(
     )
 
 
-def _no_text_hint(parsed: ParsedDocument) -> str | None:
-    if parsed.mime == mime.PDF:
+def _no_text_hint(parsed: ParsedDocument, options: ParseOptions) -> str | None:
+    if parsed.mime == mime.PDF and options.ocr_language is None:
         return "if it holds scanned pages, install tesseract and set parser.ocr"
     return None

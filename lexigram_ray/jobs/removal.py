@@ -74,7 +74,7 @@ def clear_rows(
     def attempt() -> list[str]:
         collection.refresh()
         now = store.ledger_entries(collection.name, planned)
-        ids = [each for each in planned if _is_as_planned(planned[each], now.get(each))]
+        ids = [each for each in planned if _is_as_planned(planned[each], now.get(each), claim)]
         rows = verify_documents(collection, ids, collection.version)
         store.record_intent(
             claim,
@@ -87,11 +87,16 @@ def clear_rows(
     return until_accepted(collection, attempt) if planned else []
 
 
-def _is_as_planned(planned: LedgerEntry, now: LedgerEntry | None) -> bool:
-    return now is not None and (now.state, now.job_id, now.updated_at) == (
+def _is_as_planned(planned: LedgerEntry, now: LedgerEntry | None, claim: Claim) -> bool:
+    if now is None:
+        return False
+    if now.state is LedgerState.WRITING and now.job_id == claim.job_id:
+        return True  # The intent of an attempt that was refused.
+    return (now.state, now.job_id, now.content_hash, now.chunks_digest) == (
         planned.state,
         planned.job_id,
-        planned.updated_at,
+        planned.content_hash,
+        planned.chunks_digest,
     )
 
 

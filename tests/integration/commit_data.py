@@ -37,7 +37,6 @@ MODEL = f"{SETTINGS.model}@{SETTINGS.revision}"
 SCANNED_AT_NS = 1_000
 REPOSITORY = Path(__file__).parents[2]
 CHILD_SECONDS = 60.0
-KNOWN_DEFECT = "known defect, see the comment above"
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,6 @@ from lexigram_ray.vectors.writing import replace_documents
 from tests.collections_data import documents
 from tests.integration.commit_data import (
     CHILD_SECONDS,
-    KNOWN_DEFECT,
     NAME,
     Place,
     assert_table_equals_ledger,
@@ -200,14 +199,10 @@ LANCEDB_WRITES = [
 ]
 
 
-# DEFECT in jobs/removal.py (clear_rows): an attempt that Lance refuses has recorded its intent by
-# then, so that the next attempt finds the entry changed (`writing`, by this very job), takes that
-# for another job's news, and leaves the rows where they are.
-NOT_TRIED_AGAIN = pytest.mark.xfail(strict=True, raises=AssertionError, reason=KNOWN_DEFECT)
 REMOVALS = [
-    pytest.param(update_by_lancedb, marks=NOT_TRIED_AGAIN),
-    pytest.param(delete_by_lancedb, marks=NOT_TRIED_AGAIN),
-    pytest.param(optimize_by_lancedb, marks=NOT_TRIED_AGAIN),
+    update_by_lancedb,
+    delete_by_lancedb,
+    optimize_by_lancedb,
     add_by_lancedb,
     merge_by_lancedb,
 ]

@@ -153,10 +153,6 @@ def test_a_pdf_with_text_reads_the_same_with_ocr_and_without(
     assert [page.number for page in plain.pages] == [1, 2]
 
 
-# DEFECT in ingestion/office.py: with `extract_pages`, kreuzberg leaves the pages of a PDF that it
-# has read by OCR empty; the words are in `result.content` alone, which `_pdf_pages` drops. With
-# `insert_page_markers` they come with their pages' numbers.
-@pytest.mark.xfail(strict=True, raises=DocumentSkipped, reason="known defect, see the comment")
 def test_a_pdf_of_pictures_is_read_with_ocr_page_by_page(
     reader: SandboxedParser, tmp_path: Path
 ) -> None:
@@ -168,8 +164,6 @@ def test_a_pdf_of_pictures_is_read_with_ocr_page_by_page(
     }
 
 
-# DEFECT in ingestion/parse.py: the hint says to switch on what is on already.
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="known defect, see the comment")
 def test_a_pdf_without_words_is_not_told_to_switch_on_the_ocr_that_is_on(
     reader: SandboxedParser, tmp_path: Path
 ) -> None:
@@ -179,18 +173,11 @@ def test_a_pdf_without_words_is_not_told_to_switch_on_the_ocr_that_is_on(
     assert "parser.ocr" not in (raised.value.hint or "")
 
 
-# DEFECT in ingestion/office.py: tesseract looks for tables unless told not to, and takes two lines
-# of prose for one. `TesseractConfig(enable_table_detection=False)` leaves them as they are.
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="known defect, see the comment")
 def test_lines_of_prose_do_not_become_a_table(reader: SandboxedParser, tmp_path: Path) -> None:
     parsed = reader.parse(on_disk(tmp_path / "scan.png", png((WORDS, SECOND_LINE))))
     assert words_of(parsed) == f"{WORDS} {SECOND_LINE}"
 
 
-# DEFECT in ingestion/office.py: a language that is not installed reads as damage of the file. That
-# is `invalid_input`, which is remembered: the file fails without another try after the language has
-# been installed.
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="known defect, see the comment")
 def test_a_language_that_is_not_installed_is_no_fault_of_the_document(tmp_path: Path) -> None:
     unknown = ParserSettings(ocr=True, ocr_language="xxx")
     with (

@@ -17,12 +17,13 @@ import pytest
 from lexigram_ray.core.config import ParserSettings
 from lexigram_ray.core.errors import (
     ChangedError,
-    DiskFullError,
     DocumentSkipped,
     EncryptedError,
     LimitExceededError,
     ParseFailedError,
     ParserDiedError,
+    ParserKilledError,
+    ParserStartError,
     ParserTimeoutError,
 )
 from lexigram_ray.core.ids import document_id, hash_file, source_name
@@ -233,7 +234,6 @@ def test_a_parser_that_hangs_is_killed_at_its_limit(
     ("order", "says"),
     [
         ("segfault", "SIGSEGV"),
-        ("kill", "SIGKILL"),
         ("exit", "exit code 1: gave up"),
         ("allocate", "out of memory"),
         ("abort", r"out of memory \(its limit is 512 MB\)"),
@@ -249,6 +249,15 @@ def test_a_parser_that_dies_is_one_failure_that_says_how(
         FailureCategory.INVALID_INPUT,
         "parser_died",
     )
+    assert faulty.parse(write(tmp_path, "fine")).text == "fine"
+
+
+def test_a_parser_that_is_killed_from_outside_is_no_fault_of_the_document(
+    faulty: SandboxedParser, tmp_path: Path
+) -> None:
+    with pytest.raises(ParserKilledError, match="SIGKILL") as raised:
+        faulty.parse(write(tmp_path, "kill"))
+    assert raised.value.category is FailureCategory.TRANSIENT
     assert faulty.parse(write(tmp_path, "fine")).text == "fine"
 
 
@@ -429,13 +438,13 @@ def test_parsers_side_by_side_share_a_store_and_leave_each_others_files(
 def test_a_parser_that_cannot_start_says_so(store: ParsedStore, tmp_path: Path) -> None:
     with (
         SandboxedParser(settings(), store, command=(sys.executable, "-c", "1/0")) as parser,
-        pytest.raises(ParserDiedError, match="does not start: ZeroDivisionError"),
+        pytest.raises(ParserStartError, match="does not start: ZeroDivisionError"),
     ):
         parser.parse(write(tmp_path, "one"))
 
 
-def test_a_full_disk_is_no_fault_of_the_document(tmp_path: Path) -> None:
-    store = ParsedStore(Path("/dev/full/parsed"))
+def test_a_store_that_cannot_be_written_is_no_fault_of_the_document(tmp_path: Path) -> None:
+    store = ParsedStore(Path("/dev/null/parsed"))
 
-    with SandboxedParser(settings(), store) as parser, pytest.raises(DiskFullError):
+    with SandboxedParser(settings(), store) as parser, pytest.raises(ParserStartError):
         parser.parse(write(tmp_path, "one"))
