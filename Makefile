@@ -1,4 +1,4 @@
-# Every target works as the first command ever run in a fresh clone.
+# Targets set up what they need: each can be the first command in a fresh clone.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -8,6 +8,9 @@ STATE ?= .demo/state
 COLLECTION ?= demo
 Q ?= run tasks in parallel on a cluster
 PYTEST_ARGS ?=
+DOCS ?=
+# Passed on as they are, whatever quotes and blanks are in them.
+export Q DOCS COLLECTION
 DEBIAN_PACKAGES := python3-doc debian-policy git-doc poppler-utils chromium postgresql tesseract-ocr
 
 BIN := $(VENV)/bin
@@ -26,18 +29,18 @@ demo: venv ## Ingest the documentation of the installed Python packages, then se
 	@$(BIN)/python tests/corpus/package_docs.py .demo/documents
 	@$(LEXIGRAM) ingest .demo/documents --collection demo --state $(STATE) $(ACCEPT_SOME_FAILED)
 	@echo
-	@echo 'lexigram-ray search "$(Q)" --collection demo'
+	@printf '%s\n' "lexigram-ray search '$$Q' --collection demo"
 	@echo
-	@$(LEXIGRAM) search "$(Q)" --collection demo --state $(STATE) --limit 3
+	@$(LEXIGRAM) search "$$Q" --collection demo --state $(STATE) --limit 3
 
 .PHONY: ingest
 ingest: venv ## Ingest DOCS=path into COLLECTION=name
-	@[ -n "$(DOCS)" ] || { echo 'usage: make ingest DOCS=path COLLECTION=name' >&2; exit 2; }
-	@$(LEXIGRAM) ingest $(DOCS) --collection "$(COLLECTION)" --state $(STATE) $(ACCEPT_SOME_FAILED)
+	@[ -n "$$DOCS" ] || { echo 'usage: make ingest DOCS=path COLLECTION=name' >&2; exit 2; }
+	@$(LEXIGRAM) ingest "$$DOCS" --collection "$$COLLECTION" --state $(STATE) $(ACCEPT_SOME_FAILED)
 
 .PHONY: search
 search: venv ## Search COLLECTION=name for Q="words or a question"
-	@$(LEXIGRAM) search "$(Q)" --collection "$(COLLECTION)" --state $(STATE)
+	@$(LEXIGRAM) search "$$Q" --collection "$$COLLECTION" --state $(STATE)
 
 .PHONY: check
 check: lint unit ## Format, lint, types, layers, unit tests: less than 3 minutes

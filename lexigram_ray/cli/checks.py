@@ -112,14 +112,12 @@ def _package(name: str, distribution: str, *, missing: Status) -> Check:
 
 
 def _cpu() -> Check:
+    from lexigram_ray.embedding.devices import available_cpus
+
     flags = _cpu_flags()
     fast = next((flag for flag in MATRIX_INSTRUCTIONS if flag in flags), None)
-    detail = f"{_usable_cpus()} cores, {fast or 'no matrix instructions known'}"
+    detail = f"{available_cpus()} cores, {fast or 'no matrix instructions known'}"
     return Check(name="cpu", status="ok", detail=detail)
-
-
-def _usable_cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _cpu_flags() -> frozenset[str]:
@@ -235,7 +233,9 @@ def _device() -> Check:
         return Check(
             name="device", status="warn", detail="torch only", fix="pip install openvino is faster"
         )
-    gpus = _gpus()
+    from lexigram_ray.embedding.devices import has_nvidia_gpu
+
+    gpus = _gpus() if has_nvidia_gpu() else []
     if gpus:
         return Check(name="device", status="ok", detail=f"{', '.join(gpus)} by torch")
     return Check(name="device", status="ok", detail=f"CPU by openvino {version}")

@@ -18,7 +18,7 @@ from lexigram_ray.cli.invocation import (
     StateOption,
     env,
 )
-from lexigram_ray.core.errors import UsageError
+from lexigram_ray.core.errors import IntegrityError, UsageError
 
 if TYPE_CHECKING:
     from lexigram_ray.vectors.collections import Collections
@@ -120,9 +120,9 @@ def drop_collection(
     invocation = Invocation.of(ctx, state, config, json=json, debug=debug)
     settings = invocation.load_config()
     collections = _open(invocation)
-    info = collections.info(name)
+    rows, size = _size_of(collections, name)
     if not yes:
-        _confirm(name, rows=info.rows, documents=info.documents)
+        _confirm(name, size)
     from lexigram_ray.jobs.records import Owner
     from lexigram_ray.jobs.store import Store
 
@@ -133,11 +133,11 @@ def drop_collection(
         collections.drop(name)
         store.forget_collection(name)
     if invocation.json:
-        invocation.answer({"dropped": name, "rows": info.rows})
+        invocation.answer({"dropped": name, "rows": rows})
         return
     from lexigram_ray.cli.output import count, write_line
 
-    write_line(sys.stdout, f"dropped {name}: {count(info.rows, 'row')}")
+    write_line(sys.stdout, f"dropped {name}: {count(rows, 'row')}")
 
 
 def _open(invocation: Invocation) -> Collections:
@@ -146,10 +146,20 @@ def _open(invocation: Invocation) -> Collections:
     return Collections(invocation.load_config().paths.lancedb)
 
 
-def _confirm(name: str, *, rows: int, documents: int) -> None:
-    from lexigram_ray.cli.output import count, is_terminal, say
+def _size_of(collections: Collections, name: str) -> tuple[int, str]:
+    from lexigram_ray.cli.output import count
 
-    size = f"{count(rows, 'row')} of {count(documents, 'document')}"
+    try:
+        info = collections.info(name)
+    except IntegrityError as error:
+        # A damaged collection is what one most wants to drop.
+        return 0, f"what cannot be counted ({error.message})"
+    return info.rows, f"{count(info.rows, 'row')} of {count(info.documents, 'document')}"
+
+
+def _confirm(name: str, size: str) -> None:
+    from lexigram_ray.cli.output import is_terminal, say
+
     if not is_terminal(sys.stdin):
         raise UsageError(
             f"dropping {name} would delete {size}, and there is no terminal to ask",

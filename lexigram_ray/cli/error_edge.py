@@ -123,7 +123,7 @@ def _write_log(error: BaseException, invocation: Invocation) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         log = folder / name
         log.write_text(text, encoding="utf-8", errors="backslashreplace")
-    except (WorkerError, OSError):
+    except Exception:  # noqa: BLE001 - the configuration itself may be what is wrong
         log = Path(tempfile.gettempdir()) / f"{PROGRAM}-{name}"
         log.write_text(text, encoding="utf-8", errors="backslashreplace")
     return log

@@ -166,7 +166,7 @@ def ingest(
         )
     )
     request = IngestRequest(
-        paths=tuple(paths),
+        paths=tuple(path.expanduser() for path in paths),
         collection=collection,
         prune=prune,
         retry_failed=retry_failed,
@@ -194,7 +194,7 @@ def exit_code(report: IngestReport) -> int:
 
 def _check_paths(paths: list[Path]) -> None:
     for path in paths:
-        if not os.path.lexists(path):
+        if not os.path.lexists(path.expanduser()):
             raise UsageError(f"no such file or folder: {path}", hint="check the path; see `ls`")
 
 

@@ -6,15 +6,17 @@ import difflib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import ClassVar, Literal, cast
+from typing import Annotated, ClassVar, Literal, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 
 from lexigram_ray.core.errors import ConfigError
@@ -105,6 +107,7 @@ class WorkersConfig(BaseSettings):
     enabled: bool = Field(True, description="Master switch of all background workers")
     name: str = "ai_workers"
     env: Environment | None = Field(None, description="Deployment environment")
+    # Read by the background workers; a run of the command line has no use for them.
     batch_embedding_concurrency: int = Field(3, ge=1, description="Batch embedding tasks at once")
     document_ingestion_concurrency: int = Field(3, ge=1, description="Documents parsed at once")
     enable_maintenance: bool = Field(True, description="Run the maintenance duties")
@@ -117,7 +120,7 @@ class WorkersConfig(BaseSettings):
     store_url: str | None = Field(None, description="SQLAlchemy URL; else SQLite in state_dir")
     data_uri: str | None = Field(None, description="Collections, cache, payloads; else state_dir")
     scratch_dir: Path | None = Field(None, description="Local scratch; else in state_dir")
-    allowed_roots: tuple[Path, ...] | None = Field(
+    allowed_roots: Annotated[tuple[Path, ...] | None, NoDecode] = Field(
         None, description="Only paths below these are ingested; unset allows every path"
     )
     embedding: EmbeddingSettings = EmbeddingSettings()  # pyright: ignore[reportCallIssue]
@@ -150,6 +153,27 @@ class WorkersConfig(BaseSettings):
         # Ray's workers run in other directories: a relative path would mean another place there.
         return path.expanduser().absolute() if path is not None else None
 
+    @field_validator("data_uri")
+    @classmethod
+    def _local(cls, uri: str | None) -> str | None:
+        if uri is None:
+            return None
+        if "://" in uri and not uri.startswith("file://"):
+            raise ValueError("only a path or a file:// URI is supported")
+        return str(Path(uri.removeprefix("file://")).expanduser().absolute())
+
+    @field_validator("state_dir", "scratch_dir", "data_uri", mode="before")
+    @classmethod
+    def _not_empty(cls, value: object) -> object:
+        if value == "":
+            raise ValueError("an empty path would mean the working directory")
+        return value
+
+    @field_validator("allowed_roots", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return value.split(os.pathsep) if isinstance(value, str) else value
+
     @field_validator("allowed_roots")
     @classmethod
     def _resolved(cls, roots: tuple[Path, ...] | None) -> tuple[Path, ...] | None:
@@ -174,6 +198,10 @@ def load_config(file: Path | None = None, **overrides: object) -> WorkersConfig:
     settings = WorkersConfig if file is None else _reading(file)
     try:
         read = settings(**overrides)  # pyright: ignore[reportArgumentType]
+    except SettingsError as error:
+        raise ConfigError(
+            str(error), hint="a section's variable holds JSON; name its settings with __ instead"
+        ) from error
     except ValidationError as error:
         raise ConfigError(_first_problem(error), hint="see `lexigram-ray doctor`") from error
     # Always of the one importable class, so that it pickles to other processes.

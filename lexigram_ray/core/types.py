@@ -206,13 +206,3 @@ class CollectionSettings:
         """Read back what `to_json` wrote; keys of a later version are ignored."""
         raw = json.loads(text)
         return cls(**{name: raw[name] for name in cls.__slots__})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConfigIssue:
-    """One finding of `validate_for_environment`, in the reference's shape."""
-
-    field: str
-    message: str
-    severity: str = "error"
-    suggestion: str = ""

@@ -30,7 +30,15 @@ NOT_FOUND = "was not found"
 CONFLICT = ("commit conflict", "concurrent", "incompatible transaction")
 NO_SPACE = ("no space left", "disk quota exceeded", "os error 28", "storagefull")
 # Passing troubles of the machine: the table is as good as before.
-PASSING = ("permission denied", "too many open files", "read-only file system", "timed out")
+PASSING = (
+    "permission denied",
+    "too many open files",
+    "read-only file system",
+    "timed out",
+    "cannot allocate memory",
+    "input/output error",
+    "interrupted",
+)
 
 logger = logging.getLogger(__name__)
 

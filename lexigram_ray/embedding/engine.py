@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,8 @@ from lexigram_ray.embedding.batching import distinct
 from lexigram_ray.embedding.inference import Backend, vector_of, vectors_of
 from lexigram_ray.embedding.models import LocalModel
 from lexigram_ray.embedding.tokenizing import TextEncoder, load_tokenizer
+
+logger = logging.getLogger(__name__)
 
 BackendName = Literal["auto", "openvino", "torch"]
 
@@ -101,6 +104,7 @@ class LocalProvider(EmbeddingProvider):
         """
         once, inverse = distinct(texts)
         prompt = self._spec.document_prompt
+        cut_before = self._encoder.truncated_texts
         vectors = vectors_of(
             [prompt + text for text in once] if prompt else once,
             backend=self._backend,
@@ -109,6 +113,14 @@ class LocalProvider(EmbeddingProvider):
             pooling=self._spec.pooling,
         )
         self._check(vectors, inverse)
+        cut = self._encoder.truncated_texts - cut_before
+        if cut:
+            logger.warning(
+                "%d texts are longer than the %d tokens that %s reads: their ends have no vector",
+                cut,
+                self._spec.max_tokens,
+                self._spec.name,
+            )
         return vectors if len(once) == len(texts) else vectors[inverse]
 
     def embed_query(self, text: str) -> NDArray[np.float32]:

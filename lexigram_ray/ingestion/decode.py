@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import zipfile
 import zlib
@@ -17,6 +18,19 @@ _BOMS = (
     (b"\x00\x00\xfe\xff", "utf-32"),
     (b"\xff\xfe", "utf-16"),
     (b"\xfe\xff", "utf-16"),
+)
+# What is written under these names is their superset, as browsers know.
+_WIDER = {
+    "ascii": "cp1252",
+    "iso8859-1": "cp1252",
+    "iso8859-9": "cp1254",
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+    "shift_jis": "cp932",
+    "euc_kr": "cp949",
+}
+_NOT_FOR_DOCUMENTS = frozenset(
+    {"idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined", "utf-7"}
 )
 _BLOCK = 1 << 20
 _SLICE = 1 << 16
@@ -104,20 +118,48 @@ def encoding_of(data: bytes) -> str:
     return _legacy_encoding(data)
 
 
-def decode(data: bytes, encoding: str | None = None) -> str:
-    """Decode text as `encoding`, or as what `encoding_of` finds; never fails.
+def decode(data: bytes, declared: str | None = None) -> str:
+    """Decode text, with the encoding that it declares as one hint; never fails.
+
+    A byte order mark and valid UTF-8 say more than a declaration, which is often left over from
+    another time.
+
+    Args:
+        data: The bytes.
+        declared: The encoding that the document itself names, if it names one.
 
     Returns:
         Valid Unicode, as `clean` returns it. Bytes that mean nothing are U+FFFD.
     """
-    name = encoding or encoding_of(data)
+    if declared and not _shows_its_encoding(data):
+        try:
+            return clean(data.decode(_meant(declared), errors="replace"))
+        except (LookupError, ValueError):
+            # An unknown name, no encoding of text, or one that cannot replace.
+            return decode(data)
+    name = encoding_of(data)
     try:
         text = data.decode(name, errors="surrogatepass" if name == "utf-8" else "replace")
     except UnicodeDecodeError:
         text = data.decode(name, errors="replace")
-    except LookupError:
-        return decode(data)
     return clean(text)
+
+
+def _shows_its_encoding(data: bytes) -> bool:
+    if data.startswith((codecs.BOM_UTF8, *(mark for mark, _ in _BOMS))):
+        return True
+    # Text in ISO-2022 is all ASCII, so only what lies beyond ASCII shows UTF-8.
+    return bool(_utf16_without_mark(data[:_SAMPLE])) or (not data.isascii() and _is_utf8(data))
+
+
+def _meant(declared: str) -> str:
+    name = codecs.lookup(declared).name
+    if name in _NOT_FOR_DOCUMENTS:
+        raise LookupError(f"{name} is no encoding of documents")
+    if name.startswith(("utf-16", "utf-32")):
+        # The declaration was read as ASCII, so that it cannot be true.
+        return "utf-8"
+    return _WIDER.get(name, name)
 
 
 def clean(text: str) -> str:

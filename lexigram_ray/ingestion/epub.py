@@ -10,11 +10,17 @@ from urllib.parse import unquote
 
 from lxml import etree  # pyright: ignore[reportAttributeAccessIssue] - lxml has no stubs
 
-from lexigram_ray.core.errors import CorruptError
+from lexigram_ray.core.errors import CorruptError, EncryptedError
 from lexigram_ray.ingestion import html
 from lexigram_ray.ingestion.decode import check_unpacked_size, decode
 
 _CONTAINER = "META-INF/container.xml"
+_ENCRYPTION = "META-INF/encryption.xml"
+# Fonts are scrambled against copying with these; the text can be read.
+_FONT_SCRAMBLING = frozenset(
+    {"http://www.idpf.org/2008/embedding", "http://ns.adobe.com/pdf/enc#RC"}
+)
+_IS_ENCRYPTED = 0x1
 _PAGES = frozenset({"application/xhtml+xml", "text/html"})
 
 
@@ -32,6 +38,7 @@ def convert(data: bytes, limit: int) -> Book:
 
     Raises:
         LimitExceededError: It unpacks to more than `limit` bytes.
+        EncryptedError: Its chapters are under DRM, or the zip needs a password.
         CorruptError: It is no zip, or its package file is missing or broken.
     """
     try:
@@ -39,9 +46,11 @@ def convert(data: bytes, limit: int) -> Book:
             check_unpacked_size(archive, limit)
             package_path = _package_path(archive)
             package = _xml(archive, package_path)
+            paths = _chapters(package, posixpath.dirname(package_path))
+            _refuse_drm(archive, paths)
             chapters = [
                 html.convert(decode(page, html.declared_encoding(page))).markdown
-                for page in _chapters(archive, package, posixpath.dirname(package_path))
+                for page in (_read(archive, path) for path in paths)
             ]
     except (zipfile.BadZipFile, KeyError, EOFError, NotImplementedError) as error:
         raise CorruptError(f"the book's container is damaged: {error}") from error
@@ -70,19 +79,24 @@ def _package_path(archive: zipfile.ZipFile) -> str:
 def _xml(archive: zipfile.ZipFile, name: str) -> etree._Element:  # pyright: ignore[reportPrivateUsage]
     # Entities are not resolved: a book may not read files or multiply itself.
     parser = etree.XMLParser(resolve_entities=False, no_network=True, recover=True)
-    root = etree.fromstring(archive.read(name), parser)
+    root = etree.fromstring(_read(archive, name), parser)
     if root is None:  # pyright: ignore[reportUnnecessaryComparison] - recover gives None
         raise CorruptError(f"{name} in the book is no XML")
     return root
 
 
+def _read(archive: zipfile.ZipFile, name: str) -> bytes:
+    if archive.getinfo(name).flag_bits & _IS_ENCRYPTED:
+        raise EncryptedError("it needs a password", hint="save it without one")
+    return archive.read(name)
+
+
 def _chapters(
-    archive: zipfile.ZipFile,
     package: etree._Element,  # pyright: ignore[reportPrivateUsage]
     folder: str,
-) -> list[bytes]:
+) -> list[str]:
     manifest = {item.get("id"): item for item in package.iterfind(".//{*}manifest/{*}item")}
-    pages: list[bytes] = []
+    paths: list[str] = []
     for reference in package.iterfind(".//{*}spine/{*}itemref"):
         item = manifest.get(reference.get("idref"))
         if item is None or item.get("media-type") not in _PAGES:
@@ -90,8 +104,22 @@ def _chapters(
         if "nav" in (item.get("properties") or "").split():
             continue
         href = unquote(item.get("href") or "")
-        pages.append(archive.read(posixpath.normpath(posixpath.join(folder, href))))
-    return pages
+        paths.append(posixpath.normpath(posixpath.join(folder, href)))
+    return paths
+
+
+def _refuse_drm(archive: zipfile.ZipFile, paths: list[str]) -> None:
+    if _ENCRYPTION not in archive.namelist():
+        return
+    for entry in _xml(archive, _ENCRYPTION).iterfind(".//{*}EncryptedData"):
+        method = entry.find("{*}EncryptionMethod")
+        if method is not None and method.get("Algorithm") in _FONT_SCRAMBLING:
+            continue
+        for reference in entry.iterfind(".//{*}CipherReference"):
+            if posixpath.normpath(unquote(reference.get("URI") or "")) in paths:
+                raise EncryptedError(
+                    "its chapters are under DRM", hint="get a copy of the book without DRM"
+                )
 
 
 def _first(package: etree._Element, name: str) -> str:  # pyright: ignore[reportPrivateUsage]

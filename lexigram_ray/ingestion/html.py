@@ -14,11 +14,11 @@ from lxml import etree  # pyright: ignore[reportAttributeAccessIssue] - lxml has
 from lxml import html as lxml_html
 
 from lexigram_ray.core.errors import CorruptError
+from lexigram_ray.ingestion.fences import outside_code
 
 _REMOVED_TAGS = (
-    "script", "style", "template", "noscript", "nav", "form", "button", "input",
-    "select", "textarea", "svg", "iframe", "object", "embed", "canvas", "video", "audio",
-    "footer", "link", "meta", "dialog", "map",
+    "script", "style", "template", "nav", "button", "input", "select", "textarea", "svg",
+    "iframe", "object", "embed", "canvas", "video", "audio", "link", "meta", "dialog", "map",
 )  # fmt: skip
 _REMOVED_ROLES = frozenset(
     {"navigation", "search", "contentinfo", "complementary", "menu", "menubar", "dialog"}
@@ -32,6 +32,14 @@ _REMOVED_CLASSES = frozenset(
         "outdated", "cookie-banner",
     }
 )  # fmt: skip
+# Names that only generators of pages use; the others may stand on a wrapper around everything.
+_ALWAYS_REMOVED_CLASSES = frozenset(
+    {
+        "headerlink", "sphinxsidebar", "sphinxsidebarwrapper", "viewcode-link", "viewcode-back",
+        "linenos", "linenodiv", "navheader", "navfooter", "copybtn", "mw-editsection",
+        "edit-this-page", "prev-next-footer", "titlepage-toc", "mobile-nav", "cookie-banner",
+    }
+)  # fmt: skip
 _REMOVED_IDS = frozenset({"toc", "footer", "sidebar", "navigation", "nav", "searchbox"})
 _CONTENT = (
     "//main",
@@ -42,15 +50,18 @@ _CONTENT = (
 )
 # Newer Sphinx writes footnotes, topics and boxed notes as `aside`: these are the page's own text.
 _KEPT_ASIDES = frozenset({"footnote", "footnote-list", "footnotes", "topic", "admonition", "note"})
+# A shorter `noscript` asks for JavaScript or counts visitors.
+_MIN_NOSCRIPT = 200
 _HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 _PERMALINKS = frozenset({"\N{PILCROW SIGN}", "#", "\N{SECTION SIGN}", "\N{LINK SYMBOL}"})
 _CHARSET = re.compile(rb"""<(?:meta|\?xml)[^>]*?(?:charset|encoding)\s*=\s*["']?([\w.:-]+)""", re.I)
 _SITE = re.compile(r"\s+[—–|·»-]\s+[^—–|·»]*\bdocumentation\s*$", re.I)
 _SPACE = re.compile(r"\s+")
-_FENCED = re.compile(r"(^```.*?^```[^\n]*$)", re.M | re.S)
 _TABLE_ROW = re.compile(r"^\|.*\|$", re.M)
 _PADDING = re.compile(r" {2,}")
 _RULE = re.compile(r"-{4,}")
+_TEXTS = etree.XPath("descendant::text()", smart_strings=False)
+_LINK_TEXTS = etree.XPath("descendant::a//text()", smart_strings=False)
 _META = ("author", "description", "keywords")
 _OPTIONS = {
     "heading_style": "atx",
@@ -89,8 +100,9 @@ def convert(text: str) -> Page:
     root = _parse(text)
     title = _text(root.find(".//title"))
     metadata = _metadata(root)
+    _remove_furniture(root)
     content = _content(root)
-    _strip(content)
+    _simplify(content)
     heading = _text(content.find(".//h1"))
     return Page(
         markdown=_markdown(content),
@@ -125,11 +137,16 @@ def _metadata(root: lxml_html.HtmlElement) -> dict[str, object]:
 
 
 def _content(root: lxml_html.HtmlElement) -> lxml_html.HtmlElement:
-    # A page's own mark of its content is trusted only if something to read is in it.
+    # A page's own mark of its content is trusted only if most of what there is to read is in it:
+    # a single `article` or `body` may be one teaser or one card among many paragraphs.
+    body = root.find("body")
+    whole = _lengths(root if body is None else body)
     for path in _CONTENT:
         found = root.xpath(path)
         if len(found) == 1 and _has_text(found[0]):
-            return found[0]
+            held = _lengths(found[0])
+            if held[0] * 2 >= whole[0] or held[1] * 2 >= whole[1]:
+                return found[0]
     return root
 
 
@@ -137,11 +154,59 @@ def _has_text(element: lxml_html.HtmlElement) -> bool:
     return any(part.strip() for part in element.itertext())
 
 
-def _strip(content: lxml_html.HtmlElement) -> None:
-    etree.strip_elements(content, *_REMOVED_TAGS, with_tail=False)
+def _lengths(element: lxml_html.HtmlElement) -> tuple[int, int]:
+    """Count the characters of an element's text, and of what stands outside links: no menus."""
+    everything = _length(_TEXTS(element))
+    return everything, everything - _length(_LINK_TEXTS(element))
+
+
+def _length(texts: list[str]) -> int:
+    return len("".join("".join(texts).split()))
+
+
+def _remove_furniture(root: lxml_html.HtmlElement) -> None:
+    body = root.find("body")
+    content = root if body is None else body
+    for form in list(content.iter("form")):
+        # Some sites wrap the whole page in one. Labels mean nothing without their controls.
+        etree.strip_elements(form, "label", with_tail=False)
+        form.tag = "div"
+    etree.strip_elements(root, *_REMOVED_TAGS, with_tail=False)
+    whole, headings = _lengths(content), content.findall(".//h1")
     for element in list(content.iter(etree.Element)):
-        if element is not content and _is_furniture(element):
+        if element is content or not _is_furniture(element):
+            continue
+        if _is_always_removed(element) or not _holds_the_page(element, whole, headings):
             _drop(element)
+    for element in content.xpath("descendant-or-self::*[@hidden or self::noscript]"):
+        # The converter would leave these out by itself.
+        element.attrib.pop("hidden", None)
+        if element.tag == "noscript":
+            element.tag = "div"
+
+
+def _is_always_removed(element: lxml_html.HtmlElement) -> bool:
+    classes = element.get("class", "").lower().split()
+    return not _ALWAYS_REMOVED_CLASSES.isdisjoint(classes)
+
+
+def _holds_the_page(
+    element: lxml_html.HtmlElement,
+    whole: tuple[int, int],
+    headings: list[lxml_html.HtmlElement],
+) -> bool:
+    """Tell whether a layout's name stands on the page itself, as in `class="page sidebar"`."""
+    if len(headings) == 1 and element in headings[0].iterancestors():
+        return True
+    names = {element.tag, element.get("id", "").lower(), *element.get("class", "").lower().split()}
+    if "footer" in names:
+        # Terms and licences are often longer than a short page.
+        return False
+    held = _lengths(element)
+    return held[0] * 2 > whole[0] and held[1] * 2 > whole[1]
+
+
+def _simplify(content: lxml_html.HtmlElement) -> None:
     for heading in content.iter(*_HEADINGS):
         for link in heading.findall(".//a"):
             if _text(link) in _PERMALINKS:
@@ -158,22 +223,52 @@ def _strip(content: lxml_html.HtmlElement) -> None:
 
 def _is_furniture(element: lxml_html.HtmlElement) -> bool:
     attributes = element.attrib
+    if element.tag == "noscript":
+        return len(_text(element)) < _MIN_NOSCRIPT
+    if element.tag == "footer":
+        # The footer of a quotation says who is quoted.
+        return next(element.iterancestors("blockquote"), None) is None
     if element.tag == "aside":
         return not _is_part_of_the_page(element)
-    if not attributes and element.tag != "header":
-        return False
-    if attributes.get("role", "").lower() in _REMOVED_ROLES or "hidden" in attributes:
+    if element.tag == "header" or attributes.get("role") == "banner":
+        return _is_banner(element)
+    return bool(attributes) and _is_named_furniture(element)
+
+
+def _is_named_furniture(element: lxml_html.HtmlElement) -> bool:
+    attributes = element.attrib
+    if attributes.get("role", "").lower() in _REMOVED_ROLES:
+        return True
+    # Browsers show what is hidden until it is found to whoever searches for it.
+    if attributes.get("hidden", "until-found").lower() != "until-found":
         return True
     if attributes.get("id", "").lower() in _REMOVED_IDS and element.tag not in _HEADINGS:
         return True
-    if not _REMOVED_CLASSES.isdisjoint(attributes.get("class", "").lower().split()):
-        return element.tag not in ("table", "section", "article", "body")
-    is_banner = element.tag == "header" or attributes.get("role") == "banner"
-    return is_banner and element.find(".//h1") is None
+    classes = set(attributes.get("class", "").lower().split())
+    removed = classes & _REMOVED_CLASSES
+    if removed == {"sidebar"} and _is_sphinx_sidebar(element):
+        return False
+    return bool(removed) and element.tag not in ("table", "section", "article", "body")
+
+
+def _is_banner(header: lxml_html.HtmlElement) -> bool:
+    if _is_named_furniture(header):
+        return True
+    if header.find(".//h1") is not None:
+        return False
+    is_within_content = next(header.iterancestors("main", "article", "section"), None) is not None
+    return not (is_within_content and next(header.iter(*_HEADINGS), None) is not None)
+
+
+def _is_sphinx_sidebar(element: lxml_html.HtmlElement) -> bool:
+    # What the author wrote with `.. sidebar::`; a theme's sidebar has no title of this class.
+    return any("sidebar-title" in title.get("class", "").split() for title in element.iter("p"))
 
 
 def _is_part_of_the_page(aside: lxml_html.HtmlElement) -> bool:
     classes = set(aside.get("class", "").lower().split())
+    if "sidebar" in classes and _is_sphinx_sidebar(aside):
+        return True
     return aside.get("role", "").lower() in ("note", "doc-footnote") or not (
         _KEPT_ASIDES.isdisjoint(classes) or "sidebar" in aside.get("id", "").lower()
     )
@@ -202,10 +297,9 @@ def _markdown(content: lxml_html.HtmlElement) -> str:
 
 def _tidied(markdown: str) -> str:
     """Undo what the options do not reach: escaped underscores and padded columns in tables."""
-    parts = _FENCED.split(markdown)
-    # `split` with one group: text and fenced code take turns.
-    parts[::2] = [_TABLE_ROW.sub(_narrowed, part.replace("\\_", "_")) for part in parts[::2]]
-    return "".join(parts)
+    return outside_code(
+        markdown, lambda prose: _TABLE_ROW.sub(_narrowed, prose.replace("\\_", "_"))
+    )
 
 
 def _narrowed(row: re.Match[str]) -> str:

@@ -1,11 +1,14 @@
-"""PDF, office documents and pictures, read by kreuzberg; its errors become ours here."""
+"""PDF, office documents and pictures, read by kreuzberg; its errors become ours here.
+
+A limit of kreuzberg: words between angle brackets in a DOCX (`<tag>`) are lost, because it takes
+them for HTML before its result comes here.
+"""
 
 from __future__ import annotations
 
 import re
 import secrets
 import zipfile
-from collections import Counter
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import TYPE_CHECKING, cast
@@ -19,7 +22,9 @@ from lexigram_ray.core.errors import (
     ParseFailedError,
 )
 from lexigram_ray.ingestion.decode import check_unpacked_size
+from lexigram_ray.ingestion.fences import outside_code
 from lexigram_ray.ingestion.mime import PDF, PPTX, ZIPPED_OFFICE
+from lexigram_ray.ingestion.print_layout import paragraphs_of
 
 if TYPE_CHECKING:
     from kreuzberg import ExtractionConfig, ExtractionResult, OcrConfig
@@ -28,23 +33,33 @@ _META = ("subject", "keywords", "language", "created_at", "modified_at")
 _PLACEHOLDERS = frozenset({"anonymous", "unspecified", "untitled", "python-docx", "openpyxl"})
 _ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
 _STILL_ESCAPED = frozenset("#`|\\")
-_IMAGE = re.compile(r"!\[([^\]]*)\]\([^)]*\)")
-_LINK = re.compile(r"(?<!\\)\[([^\]\n]+)\]\((?:[^()\s]|\([^()\s]*\))*(?: \"[^\"]*\")?\)")
-_BULLET = re.compile(r"\s*(?:[-*•·▪◦–]|\(?[0-9a-zA-Z]{1,3}[.)])\s")
-_DIGITS = re.compile(r"\d+|\b[ivxlc]+\b")
-_SPLIT_WORD = re.compile(r"(?<=[a-zà-ÿ])-$")
-_LEADERS = re.compile(r"(?:\. ?){4,}")
-_NUMBER = "#"
-_FULL_LINE = 0.72
-_RUNNING_SHARE = 0.3
-_MIN_PAGES = 4
-_ENCRYPTED = re.compile(r"password|encrypt", re.I)
-_CORRUPT = re.compile(
-    r"invalid|corrupt|truncat|unexpected e(?:of|nd)|eocd|malformed|damaged|missing|not found|format"
-    r"|not a (?:valid )?\w+ file|failed to (?:load|open|parse)|no such file|i/o error",
+_IMAGE = re.compile(r"(?<!\\)!\[([^\]]*)\]\([^)]*\)")
+_LINK = re.compile(r"(?<!\\)\[([^\]\n]+)\]\(<?((?:[^()\s<>]|\([^()\s<>]*\))*)>?(?: \"[^\"]*\")?\)")
+# What a link may lead to. `f[i](x)` in a text looks like a link, too, but leads nowhere.
+_ADDRESS = re.compile(
+    r"[a-z][a-z0-9+.-]+://|(?:mailto|tel|sms|data|file|urn|doi|news|cid|javascript):"
+    r"|[/#?]|\.{1,2}/|www\.|[\w-]+(?:\.[\w-]+)+/"
+    r"|[\w%/+.-]+\.(?:x?html?|aspx?|jsp|php|pdf|md|rst|txt|csv|json|xml|docx?|xlsx?|pptx?|od[tsp]"
+    r"|epub|zip|png|jpe?g|gif|svg|webp|bmp|tiff?|emf|wmf|com|org|net|edu|gov)(?:[?#].*)?$",
     re.I,
 )
-_TOO_LARGE = re.compile(r"limit|exceed|too (?:large|big|many|deep)|bomb|ratio", re.I)
+_ENCRYPTED = re.compile(r"\b(?:password|(?:en|de)crypt\w*)", re.I)
+_CORRUPT = re.compile(
+    r"\b(?:corrupt\w*|truncat\w*|malformed|damaged|unexpected (?:eof|end)|eocd"
+    r"|not a (?:valid )?\w+ file)\b",
+    re.I,
+)
+_TOO_LARGE = re.compile(
+    r"\b(?:limits?|exceed(?:s|ed|ing)?|too (?:large|big|many|deep(?:ly)?)|bomb"
+    r"|compression ratio)\b",
+    re.I,
+)
+# Said of damage most often, but also of what is over a limit ("invalid: too many entries").
+_PERHAPS_CORRUPT = re.compile(
+    r"\b(?:invalid|missing|not found|(?:bad|wrong|unknown|unrecogni[sz]ed) (?:\w+ )?format"
+    r"|failed to (?:load|open|parse)|no such file|i/o error)\b",
+    re.I,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +98,7 @@ def convert(data: bytes, mime: str, *, limit: int, ocr_language: str | None) -> 
     facts = cast("dict[str, object]", result.metadata)
     title = facts.get("title")
     if mime == PDF:
-        pages = _pdf_pages(_printed_pages(result, marker))
+        pages = paragraphs_of(_printed_pages(result, marker))
     elif mime == PPTX:
         pages = tuple(
             (number, tidy(text).strip()) for number, text in _marked_pages(result.content, marker)
@@ -104,13 +119,16 @@ def tidy(markdown: str) -> str:
     Code blocks stay as they are, and so do the escapes without which a heading or table would
     appear that is not there.
     """
-    parts = re.split(r"(^```.*?^```[^\n]*$)", markdown, flags=re.M | re.S)
-    return "".join(part if part.startswith("```") else _tidy_prose(part) for part in parts)
+    return outside_code(markdown, _tidy_prose)
 
 
 def _tidy_prose(text: str) -> str:
-    text = _LINK.sub(r"\1", _IMAGE.sub(r"\1", text))
+    text = _LINK.sub(_words_of_link, _IMAGE.sub(r"\1", text))
     return _ESCAPED.sub(lambda match: match[match[1] not in _STILL_ESCAPED], text)
+
+
+def _words_of_link(link: re.Match[str]) -> str:
+    return link[1] if _ADDRESS.match(link[2]) else link[0]
 
 
 def _check_container(data: bytes, limit: int) -> None:
@@ -156,6 +174,11 @@ def _extract(data: bytes, mime: str, config: ExtractionConfig) -> ExtractionResu
     try:
         return extract_bytes_sync(data, mime, config)
     except (MissingDependencyError, OCRError) as error:
+        if config.ocr is None:
+            raise ParseFailedError(
+                f"what reads files of its type is missing: {error}",
+                hint="install it, or save the file in a newer format",
+            ) from error
         raise OcrFailedError(
             f"its pictures cannot be read: {error}",
             hint="install tesseract and the language in parser.ocr_language, or set parser.ocr off",
@@ -168,9 +191,11 @@ def _translated(error: Exception) -> DocumentError:
     reason = str(error).removeprefix("ParsingError: ")
     if _ENCRYPTED.search(reason):
         return EncryptedError("it needs a password", hint="save it without one")
+    if _CORRUPT.search(reason):
+        return CorruptError(f"it is damaged: {reason}")
     if _TOO_LARGE.search(reason):
         return LimitExceededError(f"it is over a limit of the parser: {reason}")
-    if _CORRUPT.search(reason):
+    if _PERHAPS_CORRUPT.search(reason):
         return CorruptError(f"it is damaged: {reason}")
     return ParseFailedError(f"it cannot be parsed: {reason}")
 
@@ -196,68 +221,3 @@ def _marked_pages(content: str, marker: str) -> list[tuple[int, str]]:
 def _printed_pages(result: ExtractionResult, marker: str) -> list[tuple[int, str]]:
     pages = [(page["page_number"], page["content"]) for page in result.pages or []]
     return pages or _marked_pages(result.content, marker) or [(0, result.content)]
-
-
-def _pdf_pages(pages: list[tuple[int, str]]) -> tuple[tuple[int, str], ...]:
-    if pages[0][0] == 0:
-        return tuple(pages)
-    lines = [[line.strip() for line in re.split(r"\r?\n", text.strip())] for _, text in pages]
-    running = _running_lines(lines)
-    return tuple(
-        (number, _paragraphs(_without_running(page, running)))
-        for (number, _), page in zip(pages, lines, strict=True)
-    )
-
-
-def _running_lines(pages: list[list[str]]) -> set[str]:
-    """Find the headers and footers: first or last lines that repeat, but for their numbers."""
-    if len(pages) < _MIN_PAGES:
-        return set()
-    edges = Counter(key for page in pages for key in {_unnumbered(line) for line in _edges(page)})
-    return {line for line, count in edges.items() if line and count >= _RUNNING_SHARE * len(pages)}
-
-
-def _edges(page: list[str]) -> list[str]:
-    # The outermost line of each end: further in, text that repeats may be meant. Only a bare
-    # number is a page's also in the second line.
-    bare = [line for line in (*page[1:2], *page[-2:-1]) if _unnumbered(line) == _NUMBER]
-    return [*page[:1], *page[-1:], *bare]
-
-
-def _without_running(page: list[str], running: set[str]) -> list[str]:
-    kept = list(page)
-    for end in (0, -1):
-        if kept and _unnumbered(kept[end]) in running:
-            del kept[end]
-        second = 1 if end == 0 else -2
-        if len(kept) > 1 and _NUMBER in running and _unnumbered(kept[second]) == _NUMBER:
-            del kept[second]
-    return kept
-
-
-def _unnumbered(line: str) -> str:
-    return _DIGITS.sub(_NUMBER, line)
-
-
-def _paragraphs(lines: list[str]) -> str:
-    """Join the lines of a column of print into paragraphs: a short line ends one."""
-    # Not the longest line: one that is set in small print would make all others look short.
-    lengths = sorted(len(line) for line in lines if line)
-    width = lengths[int(len(lengths) * 0.85)] if lengths else 0
-    joined: list[str] = []
-    for number, line in enumerate(lines):
-        before = lines[number - 1] if number else ""
-        goes_on = (
-            bool(line and before)
-            and len(before) >= _FULL_LINE * width
-            and width > 50
-            and not _BULLET.match(line)
-            and not _LEADERS.search(before)
-        )
-        if not goes_on:
-            joined.append(line)
-        elif _SPLIT_WORD.search(before) and line[:1].islower():
-            joined[-1] = joined[-1][:-1] + line
-        else:
-            joined[-1] = f"{joined[-1]} {line}"
-    return "\n".join(joined).strip()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 
@@ -14,13 +13,11 @@ from lexigram_ray.core.errors import (
 )
 from lexigram_ray.core.ids import hash_bytes
 from lexigram_ray.core.types import PageSpan, ParsedDocument
-from lexigram_ray.ingestion import mime, records, rst
+from lexigram_ray.ingestion import front_matter, mime, records, rst
 from lexigram_ray.ingestion.decode import GZIP_MAGIC, clean, decode, gunzip
 from lexigram_ray.ingestion.sniff import sniff
 
 _GZIP_LAYERS = 2
-_FRONT_MATTER = re.compile(r"\A---\n(.*?)\n(?:---|\.\.\.)\n", re.S)
-_FRONT_TITLE = re.compile(r"^title:\s*[\"']?(.*?)[\"']?\s*$", re.M)
 _PAGE_BREAK = "\n\n"
 
 
@@ -160,7 +157,7 @@ def _text(media_type: str, text: str) -> ParsedDocument:
     if media_type == mime.RST:
         return _whole(media_type, rst.convert(text), "", {})
     if media_type == mime.MARKDOWN:
-        return _front_matter(text)
+        return _markdown(text)
     if media_type == mime.CSV:
         text = records.csv_text(text)
     elif media_type == mime.JSON:
@@ -176,12 +173,11 @@ def _plain(media_type: str, text: str) -> ParsedDocument:
     )
 
 
-def _front_matter(text: str) -> ParsedDocument:
-    match = _FRONT_MATTER.match(text[:20_000])
-    if match is None or ":" not in match[1]:
-        return _whole(mime.MARKDOWN, text, "", {})
-    title = _FRONT_TITLE.search(match[1])
-    return _whole(mime.MARKDOWN, text[match.end() :], title[1] if title else "", {})
+def _markdown(text: str) -> ParsedDocument:
+    end = front_matter.find(text).end
+    metadata = front_matter.fields(text[:end])
+    title = metadata.get("title")
+    return _whole(mime.MARKDOWN, text[end:], title if isinstance(title, str) else "", metadata)
 
 
 def _whole(

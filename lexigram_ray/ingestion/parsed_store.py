@@ -26,7 +26,7 @@ from lexigram_ray.ingestion.sniff import suffix_hint
 if TYPE_CHECKING:
     from lexigram_ray.core.config import ParserSettings
 
-PARSE_REVISION = 2
+PARSE_REVISION = 3
 """Raised whenever this package parses any document differently."""
 
 _LEVEL = 1

@@ -123,12 +123,36 @@ def _rows(text: str) -> Iterator[list[str]]:
         dialect = csv.excel
     # One field may hold a whole document; the module's own limit, which is global, is 128 KB.
     csv.field_size_limit(_NO_LIMIT)
-    try:
-        for row in csv.reader(_lines_of(text), dialect):
-            yield [cell.strip() for cell in row]
-    except csv.Error:
-        # What the dialect cannot read is still text.
-        return
+    lines = _RecordedLines(text)
+    # The sniffer denies doubled quotes when its sample holds none.
+    reader = csv.reader(lines, dialect, doublequote=True)
+    while True:
+        lines.taken.clear()
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error:
+            # What the dialect cannot read is still text.
+            row = lines.taken.copy()
+            reader = csv.reader(lines, dialect, doublequote=True)
+        yield [cell.strip() for cell in row]
+
+
+class _RecordedLines:
+    """The lines of a text, with those in `taken` that a reader took for the row it is at."""
+
+    def __init__(self, text: str) -> None:
+        self.taken: list[str] = []
+        self._lines = _lines_of(text)
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._lines)
+        self.taken.append(line)
+        return line
 
 
 def _is_header(rows: list[list[str]]) -> bool:

@@ -40,6 +40,7 @@ CHILD_COMMAND = (sys.executable, "-P", "-m", "lexigram_ray.ingestion.sandbox_chi
 
 _MB = 1 << 20
 _START_SECONDS = 60.0
+_EXIT_SECONDS = 5.0
 _SCRATCH = "tmp"
 _PASSED_ON = ("PATH", "TZ", "TESSDATA_PREFIX", "LD_LIBRARY_PATH")
 _STDERR_TAIL = 4096
@@ -179,17 +180,31 @@ class SandboxedParser:
             "fingerprint": self.store.fingerprint,
             "scratch": str(scratch.path.absolute()),
         }
-        child = self._starter.submit(_Child, self._command, scratch).result()
+        child = self._new_child(scratch)
         try:
             child.ask(start, _START_SECONDS)
-        except (EOFError, TimeoutError) as error:
-            reason = child.last_words()
+        except (EOFError, OSError) as error:
+            reason = error.strerror if isinstance(error, OSError) else None
+            reason = reason or child.last_words()
             child.end()
             raise ParserStartError(
                 f"the parser process does not start: {reason}",
                 hint="see `lexigram-ray doctor`; parser.memory_mb may be too low",
             ) from error
         return child
+
+    def _new_child(self, scratch: ScratchFolder) -> _Child:
+        try:
+            return self._starter.submit(_Child, self._command, scratch).result()
+        except (OSError, RuntimeError) as error:
+            # RuntimeError: no thread could be started. What was submitted must not run later.
+            self._starter.shutdown(wait=False, cancel_futures=True)
+            self._starter = ThreadPoolExecutor(1, thread_name_prefix="parser-starter")
+            scratch.remove()
+            raise ParserStartError(
+                f"the parser process cannot be started: {error}",
+                hint="see `lexigram-ray doctor`, and `ulimit -a` for limits on processes and files",
+            ) from error
 
     def _end_child(self) -> None:
         if self._child is not None:
@@ -201,6 +216,8 @@ class SandboxedParser:
         words = child.last_words()
         printed = child.printed()
         limit = f"{self._settings.memory_mb} MB"
+        if code is None:
+            return ParserDiedError("the parser closed its pipe without ending")
         if any(sign in printed for sign in _OUT_OF_MEMORY):
             return ParserDiedError(
                 f"the parser ran out of memory (its limit is {limit})",
@@ -222,16 +239,21 @@ class _Child:
         self.parsed = -1  # the first answer is to the start message
         # What it prints is no output of ours; its end tells why it died.
         self._stderr = cast("IO[bytes]", tempfile.TemporaryFile())  # noqa: SIM115
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            env=_environment(scratch.path),
-            cwd="/",
-            # Its own session: Ctrl-C in the terminal is for us, and a kill reaches its children.
-            start_new_session=True,
-        )
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._stderr,
+                env=_environment(scratch.path),
+                cwd="/",
+                # Its own session: Ctrl-C in the terminal is for us, and a kill reaches its
+                # children.
+                start_new_session=True,
+            )
+        except BaseException:
+            self._stderr.close()
+            raise
         self._requests = cast("IO[bytes]", self._process.stdin)
         self._replies = cast("IO[bytes]", self._process.stdout)
         self._finish = weakref.finalize(self, _finish, self._process, self._stderr, scratch)
@@ -261,9 +283,16 @@ class _Child:
         """Whether the process has ended."""
         return self._process.poll() is not None
 
-    def exit_code(self) -> int:
-        """Wait for the end and return the exit code, negative for a signal."""
-        return self._process.wait()
+    def exit_code(self) -> int | None:
+        """Wait a little for the end and return the exit code, negative for a signal.
+
+        Returns:
+            None where the process goes on although it has closed its pipe.
+        """
+        try:
+            return self._process.wait(_EXIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            return None
 
     def printed(self) -> str:
         """Return the end of what the process printed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -33,6 +34,8 @@ _TEXT_SUFFIXES = {
     ".htm": mime.HTML,
     ".xhtml": mime.HTML,
 }
+# Their content tells whether they are Markdown, reStructuredText or a table.
+_PROSE_SUFFIXES = frozenset({"", ".txt", ".text"})
 _MACHINE_TEXT = {
     ".css": "a style sheet",
     ".js": "a script of a web page",
@@ -91,6 +94,7 @@ _OLE_STREAMS = (
     ("PowerPoint Document", mime.PPT),
     ("__substg1.0", mime.MSG),
 )
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 _ZIP_FOLDERS = ((b"word/", mime.DOCX), (b"xl/", mime.XLSX), (b"ppt/", mime.PPTX))
 _ZIP_MIMETYPES = {t.encode(): t for t in (mime.ODT, mime.ODS, mime.ODP, mime.EPUB)}
 _ZIP_SUFFIXES = {
@@ -98,9 +102,13 @@ _ZIP_SUFFIXES = {
 }  # fmt: skip
 
 _CONTROL = bytes(set(range(32)) - set(b"\t\n\f\r\b\x1b")) + b"\x7f"
-_HTML = re.compile(r"\s*(?:<\?xml[^>]*>|<!--.*?-->|\s)*<(?:!doctype\s+html|html[\s>])", re.I | re.S)
-_TAG = re.compile(r"<(?:p|div|h[1-6]|ul|table|body|head|a|br|span|b|i|title)\b[^>]*>", re.I)
-_SVG = re.compile(r"(?:<\?xml[^>]*>|<!--.*?-->|<!DOCTYPE svg[^>]*>|\s)*<svg\b", re.I | re.S)
+_SPACE = re.compile(r"\s*")
+# Each ends its step: (what it begins with, what it ends with).
+_PROLOG = (("<!--", "-->"), ("<?", "?>"))
+_DOCTYPE = re.compile(r"<!doctype\b[^>\[]*(?:\[.*?\]\s*)?>", re.I | re.S)
+_HTML = re.compile(r"<(?:!doctype\s+html|html[\s>])", re.I)
+_TAG = re.compile(r"<(?:p|div|h[1-6]|ul|table|body|head|a|br|span|b|i|title)\b[^<>]*>", re.I)
+_SVG = re.compile(r"<svg\b", re.I)
 _HEADER = re.compile(r"([A-Za-z][A-Za-z-]*):[ \t]")
 _MAIL_HEADERS = frozenset(
     {"from", "to", "subject", "date", "received", "message-id", "mime-version", "return-path"}
@@ -108,7 +116,7 @@ _MAIL_HEADERS = frozenset(
 _RST_DIRECTIVE = re.compile(r"^\.\. [\w:-]+::", re.M)
 _RST_TITLE = re.compile(r"^\S.*\n([=\-~^*#\"'`+:.])\1{2,}[ \t]*$", re.M)
 _ATX = re.compile(r"^#{1,6} +\S", re.M)
-_MARKDOWN = re.compile(r"^```|\[[^\]\n]+\]\([^)\s]+\)", re.M)
+_MARKDOWN = re.compile(r"^```|\[[^\[\]\n]+\]\([^)\s]{1,2000}\)", re.M)
 
 
 def sniff(data: bytes, name: str, *, ocr: bool = False) -> str:
@@ -116,17 +124,18 @@ def sniff(data: bytes, name: str, *, ocr: bool = False) -> str:
 
     Args:
         data: The content, after gzip.
-        name: Its file name, without `.gz`.
+        name: Its file name.
         ocr: Whether pictures can be read.
 
     Raises:
         DocumentSkipped: Code `unsupported`: there is no text to be had from such a file.
         EncryptedError: It is an office document behind a password.
     """
-    suffix = PurePath(name).suffix.lower()
-    if b"%PDF-" in data[:1024]:
+    name = _bare_name(name)
+    suffix = PurePath(name).suffix
+    if _is_pdf(data):
         return mime.PDF
-    if data.startswith(b"PK"):
+    if data.startswith(_ZIP):
         return _zip_type(data, suffix)
     if data.startswith(_OLE):
         return _ole_type(data, suffix)
@@ -143,14 +152,34 @@ def suffix_hint(path: str) -> str:
 
     Two files of equal bytes but different hints may parse differently, all others never.
     """
-    name = PurePath(path).name.lower()
-    if name.endswith(".gz"):
-        name = name[:-3]
+    name = _bare_name(PurePath(path).name)
     if name.endswith(".rst.txt"):
         return "rst"
     suffix = PurePath(name).suffix
+    if suffix in _PROSE_SUFFIXES:
+        return "prose"
     known = (_TEXT_SUFFIXES, _MACHINE_TEXT, _OLE_SUFFIXES, _ZIP_SUFFIXES)
-    return suffix[1:] if any(suffix in table for table in known) else ""
+    return suffix[1:] if any(suffix in table for table in known) else "other"
+
+
+def _bare_name(name: str) -> str:
+    # Whether or not it holds gzip: the suffix below decides, and is all that a hint can go by.
+    name = name.lower()
+    while name.endswith(".gz"):
+        name = name[:-3]
+    return name
+
+
+def _is_pdf(data: bytes) -> bool:
+    head = data[:1024]
+    if head.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"%PDF-"):
+        return True
+    if b"%PDF-" not in head:
+        return False
+    # Readers allow for junk before the header, but a text may just speak of it. A PDF that is
+    # all text still ends as one.
+    ends_as_pdf = b"\n%PDF-" in head and b"startxref" in data[-2048:]
+    return ends_as_pdf or not _is_text(_whole_characters(data[:SAMPLE]))
 
 
 def _whole_characters(sample: bytes) -> bytes:
@@ -236,7 +265,7 @@ def _text_type(head: str, data: bytes, name: str, suffix: str) -> str:
     markup = _markup_type(head)
     if markup:
         return markup
-    by_suffix = mime.RST if name.lower().endswith(".rst.txt") else _TEXT_SUFFIXES.get(suffix)
+    by_suffix = mime.RST if name.endswith(".rst.txt") else _TEXT_SUFFIXES.get(suffix)
     stripped = head.lstrip()
     if stripped.startswith(("{", "[")) and by_suffix in (None, mime.JSON, mime.JSON_LINES):
         return _json_type(stripped, data, by_suffix)
@@ -250,11 +279,37 @@ def _text_type(head: str, data: bytes, name: str, suffix: str) -> str:
 
 
 def _markup_type(head: str) -> str:
-    if _HTML.match(head):
+    start = _root_offset(head)
+    if _HTML.match(head, start):
         return mime.HTML
-    if _SVG.match(head):
+    if _SVG.match(head, start):
         raise _unsupported("a picture")
     return mime.XML if head.lstrip().startswith("<?xml") else ""
+
+
+def _root_offset(head: str) -> int:
+    """Return where the doctype of HTML or the first element begins.
+
+    One pattern for all of it would try every way to divide the same comments and blanks.
+    """
+    position = 0
+    while True:
+        position = _end_of(_SPACE, head, position)
+        if _HTML.match(head, position):
+            return position
+        end = _end_of(_DOCTYPE, head, position)
+        for opening, closing in _PROLOG:
+            if head.startswith(opening, position):
+                found = head.find(closing, position + len(opening))
+                end = found + len(closing) if found >= 0 else position
+        if end == position:
+            return position
+        position = end
+
+
+def _end_of(pattern: re.Pattern[str], text: str, position: int) -> int:
+    match = pattern.match(text, position)
+    return match.end() if match else position
 
 
 def _json_type(head: str, data: bytes, by_suffix: str | None) -> str:
@@ -281,7 +336,7 @@ def _is_json(text: str) -> bool:
 def _prose_type(head: str, suffix: str) -> str:
     if _is_mail(head):
         return mime.MAIL
-    if suffix not in ("", ".txt", ".text"):
+    if suffix not in _PROSE_SUFFIXES:
         return mime.PLAIN
     if _RST_DIRECTIVE.search(head) and _RST_TITLE.search(head):
         return mime.RST

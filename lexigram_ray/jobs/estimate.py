@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections import defaultdict
@@ -12,6 +13,7 @@ from pathlib import PurePath
 from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import DocumentError
 from lexigram_ray.core.types import Document
+from lexigram_ray.embedding.devices import available_cpus
 from lexigram_ray.embedding.tokenizing import load_tokenizer
 from lexigram_ray.ingestion.chunker import Chunker
 from lexigram_ray.ingestion.parsed_store import ParsedStore
@@ -43,7 +45,7 @@ def estimate_seconds(unknown_bytes: float) -> float:
 
 def seconds_for(tokens: float) -> float:
     """Return the rough time of embedding so many tokens on this machine."""
-    return tokens / (TOKENS_PER_SECOND_AND_CORE * (os.cpu_count() or 1))
+    return tokens / (TOKENS_PER_SECOND_AND_CORE * available_cpus())
 
 
 @dataclass(slots=True)
@@ -52,6 +54,13 @@ class _Ratio:
     chunks: int = 0
     tokens: int = 0
     characters: int = 0
+
+    def add(self, other: _Ratio) -> None:
+        """Add another one's counts."""
+        self.bytes += other.bytes
+        self.chunks += other.chunks
+        self.tokens += other.tokens
+        self.characters += other.characters
 
 
 def dry_run(config: WorkersConfig, request: IngestRequest) -> DryRunReport:
@@ -82,7 +91,7 @@ def dry_run(config: WorkersConfig, request: IngestRequest) -> DryRunReport:
         and (entry.chunker, entry.model) == (rules.chunker, rules.model)
     }
     total, unknown = _extrapolate(plan.todo, known, _sample(config, recipe, plan.todo))
-    removed = [entry for entry in gone(ledger, scan, plan.seen) if entry.chunks > 0]
+    removed = gone(ledger, scan, plan) if request.prune else []
     row_bytes = ROW_BYTES + 2 * 4 * recipe.model.spec.dimension
     return DryRunReport(
         collection=request.collection,
@@ -91,7 +100,7 @@ def dry_run(config: WorkersConfig, request: IngestRequest) -> DryRunReport:
         changed=len(plan.changed),
         unchanged=len(plan.unchanged),
         remembered=len(plan.remembered) + len(plan.found_problems),
-        removed=len(removed) if request.prune else 0,
+        removed=sum(entry.chunks > 0 for entry in removed),
         estimated_chunks=total.chunks,
         estimated_tokens=total.tokens,
         estimated_seconds=seconds_for(unknown.tokens) + (START_SECONDS if plan.todo else 0.0),
@@ -121,16 +130,14 @@ def _sample(
         for document in documents[::step]:
             if time.monotonic() > deadline:
                 break
-            try:
-                texts = [chunk.text for chunk in chunker.chunks(parser.parse(document))]
-            except DocumentError:
-                texts = []
-            for key in ("", _suffix(document)):
-                ratio = ratios[key]
-                ratio.bytes += document.stamp.size
-                ratio.chunks += len(texts)
-                ratio.tokens += sum(chunker.tokens_in(text) for text in texts)
-                ratio.characters += sum(map(len, texts))
+            counted = _Ratio(bytes=document.stamp.size)
+            with contextlib.suppress(DocumentError):
+                for chunk in chunker.chunks(parser.parse(document)):
+                    counted.chunks += 1
+                    counted.tokens += chunker.tokens_in(chunk.text)
+                    counted.characters += len(chunk.text)
+            ratios[""].add(counted)
+            ratios[_suffix(document)].add(counted)
     finally:
         parser.close()
     return ratios

@@ -6,11 +6,14 @@ there, and a later prune takes it if not.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from lexigram_ray.core.ids import source_path
 from lexigram_ray.ingestion.sources import Scan
 from lexigram_ray.jobs.conflicts import until_accepted
+from lexigram_ray.jobs.plan import Plan
 from lexigram_ray.jobs.records import (
     REMOVED_CODE,
     Claim,
@@ -26,15 +29,26 @@ from lexigram_ray.vectors.writing import remove_documents, verify_documents
 DOCUMENTS_AT_ONCE = 1_000
 
 
-def gone(ledger: Mapping[str, LedgerEntry], scan: Scan, seen: Set[str]) -> list[LedgerEntry]:
-    """Return the entries under a run's paths whose files its scan did not find."""
+def gone(ledger: Mapping[str, LedgerEntry], scan: Scan, plan: Plan) -> list[LedgerEntry]:
+    """Return the entries under a run's paths whose files are certainly not there any more.
+
+    None are, when anything under the paths could not be read: see `unread`.
+    """
+    if unread(scan, plan):
+        return []
     return [
         entry
         for entry in ledger.values()
         if entry.state is not LedgerState.REMOVED
-        and entry.document_id not in seen
+        and entry.document_id not in plan.seen
         and scan.covers(entry.source)
+        and not os.path.lexists(source_path(entry.source))
     ]
+
+
+def unread(scan: Scan, plan: Plan) -> str | None:
+    """Return a path that was missing, unreadable or vanished; None when all was seen."""
+    return next(iter((*scan.incomplete, *plan.unseen)), None)
 
 
 def prune(

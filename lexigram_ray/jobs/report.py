@@ -110,8 +110,11 @@ class IngestReport:
     error: str | None = None
 
     def to_dict(self) -> dict[str, object]:
-        """Return the contract's object."""
-        return {
+        """Return the contract's object; of a failed job it also says why, under `error`."""
+        error: dict[str, object] = {}
+        if self.error is not None:
+            error["error"] = {"code": "integrity", "message": self.error}
+        return error | {
             "job_id": self.job_id,
             "collection": self.collection,
             "status": self.status.value,

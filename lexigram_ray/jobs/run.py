@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,7 +12,6 @@ from typing import TypeVar
 
 from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import IntegrityError, WorkerError
-from lexigram_ray.core.ids import source_path
 from lexigram_ray.core.types import JobStatus, Outcome
 from lexigram_ray.ingestion.sources import Scan
 from lexigram_ray.jobs.commit import CODES_OF_NO_CONTENT, Committer
@@ -23,7 +21,7 @@ from lexigram_ray.jobs.plan import Plan, PlanRules, make_plan, problem_of
 from lexigram_ray.jobs.pool import WorkerPool
 from lexigram_ray.jobs.reconcile import check_counts, describe, differing_rows
 from lexigram_ray.jobs.records import Claim, LedgerEntry, LedgerState
-from lexigram_ray.jobs.removal import gone, prune
+from lexigram_ray.jobs.removal import gone, prune, unread
 from lexigram_ray.jobs.report import DocumentCounts, IngestReport, IngestRequest, Problem
 from lexigram_ray.jobs.store import Store
 from lexigram_ray.jobs.toolbox import Recipe, parser_key
@@ -237,14 +235,10 @@ class Run:
 
     def _prune(self, scan: Scan) -> tuple[str, ...]:
         """Remove what is gone, and return why nothing was removed if that is so."""
-        unseen = (*scan.incomplete, *self._plan.unseen)
-        if unseen:
-            return (f"nothing was pruned: {unseen[0]} could not be read",)
-        entries = [
-            entry
-            for entry in gone(self._ledger, scan, self._plan.seen)
-            if not os.path.lexists(source_path(entry.source))
-        ]
+        barred = unread(scan, self._plan)
+        if barred is not None:
+            return (f"nothing was pruned: {barred} could not be read",)
+        entries = gone(self._ledger, scan, self._plan)
         lease = self._config.jobs.lease_seconds
         prune(self._store, self._claim, self._collection, entries, lease)
         return ()

@@ -76,9 +76,15 @@ def read_recipe(config: WorkersConfig) -> Recipe:
     chunker = resolve_chunker(
         config.chunking,
         max_tokens=model.spec.max_tokens,
-        special_tokens=load_tokenizer(model).num_special_tokens_to_add(is_pair=False),
+        special_tokens=_tokens_beside_the_text(model),
     )
     return Recipe(model, chunker)
+
+
+def _tokens_beside_the_text(model: LocalModel) -> int:
+    tokenizer = load_tokenizer(model)
+    prompt = tokenizer.encode(model.spec.document_prompt, add_special_tokens=False)
+    return tokenizer.num_special_tokens_to_add(is_pair=False) + len(prompt.ids)
 
 
 def make_embedder(config: WorkersConfig, recipe: Recipe, threads: int | None) -> CachedEmbedder:

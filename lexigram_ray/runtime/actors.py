@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import EmbedderDiedError, WorkerError
 from lexigram_ray.core.types import Document
 from lexigram_ray.embedding.cached import Embedded
+from lexigram_ray.embedding.devices import available_cpus
 from lexigram_ray.jobs.executor import Execution, Tools, execute
 from lexigram_ray.jobs.toolbox import Recipe, make_embedder, make_tools
 
@@ -27,7 +27,7 @@ class EmbedderActor:
     def __init__(self, config: WorkersConfig, recipe: Recipe, label: str) -> None:
         self._label = label
         # Ray gives workers as many threads as they reserve CPUs; the engine needs the node's.
-        self._embedder = make_embedder(config, recipe, threads=len(os.sched_getaffinity(0)))
+        self._embedder = make_embedder(config, recipe, threads=available_cpus())
 
     def __repr__(self) -> str:
         return self._label

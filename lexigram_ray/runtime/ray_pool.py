@@ -115,8 +115,14 @@ class RayPool:
 
     def _start_embedder(self, cpus: float) -> Any:
         label = f"embed:{self._label}"
+        # An actor that reserves no GPU does not see the node's.
+        gpus = min(1, int(ray.cluster_resources().get("GPU", 0)))
         actor = ray.remote(EmbedderActor).options(
-            name=f"{label}:{_tag()}", num_cpus=cpus, max_restarts=-1, max_task_retries=1
+            name=f"{label}:{_tag()}",
+            num_cpus=cpus,
+            num_gpus=gpus,
+            max_restarts=-1,
+            max_task_retries=1,
         )
         return actor.remote(self._config, self._recipe, label)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import errno
 import json
@@ -246,8 +247,10 @@ class Collections:
         cutoff = time.time() - ABANDONED_AFTER_SECONDS
         for pattern in (_UNFINISHED, _DROPPED):
             for path in self.root.glob(f"{pattern}*"):
-                if path.stat().st_mtime < cutoff:
-                    shutil.rmtree(path, ignore_errors=True)
+                # Another process may be renaming its own into place at this moment.
+                with contextlib.suppress(FileNotFoundError):
+                    if path.stat().st_mtime < cutoff:
+                        shutil.rmtree(path, ignore_errors=True)
 
 
 def _move_if_free(aside: Path, path: Path) -> None:

@@ -103,31 +103,37 @@ def verify_documents(
     collection: Collection, document_ids: Sequence[str], version: int
 ) -> dict[str, DocumentRows]:
     """Read what the table holds of some documents at one version; every one of them is a key."""
-    rows: dict[str, list[tuple[int, str, str]]] = {document: [] for document in document_ids}
-    if rows:
-        for document, index, row_id, content_hash in _rows_of(collection, list(rows), version):
-            rows[document].append((index, row_id, content_hash))
-    return {document: _summed(found) for document, found in rows.items()}
+    found = dict.fromkeys(document_ids, DocumentRows(count=0, distinct_ids=0, digest=digest(())))
+    if found:
+        found.update(_summed(_rows_of(collection, list(found), version)))
+    return found
 
 
-def _rows_of(
-    collection: Collection, document_ids: Sequence[str], version: int
-) -> Iterator[tuple[str, int, str, str]]:
-    columns = ["document_id", "chunk_index", "id", "content_hash"]
+def _rows_of(collection: Collection, document_ids: Sequence[str], version: int) -> pa.Table:
     with lance_errors(collection.name, collection.path):
-        table = collection.dataset.checkout_version(version).to_table(
-            columns=columns, filter=is_any_of("document_id", document_ids)
+        return collection.dataset.checkout_version(version).to_table(
+            columns=["document_id", "chunk_index", "id", "content_hash"],
+            filter=is_any_of("document_id", document_ids),
         )
-    for batch in table.to_batches():
-        yield from zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
 
 
-def _summed(rows: list[tuple[int, str, str]]) -> DocumentRows:
-    return DocumentRows(
-        count=len(rows),
-        distinct_ids=len({row_id for _, row_id, _ in rows}),
-        digest=digest(content_hash for _, _, content_hash in sorted(rows)),
+def _summed(rows: pa.Table) -> Iterator[tuple[str, DocumentRows]]:
+    # In Arrow to the last: a document may have hundreds of thousands of rows.
+    in_order = rows.sort_by([("document_id", "ascending"), ("chunk_index", "ascending")])
+    counts = in_order.group_by("document_id", use_threads=False).aggregate(
+        [("id", "count"), ("id", "count_distinct")]
     )
+    start = 0
+    for document_id, count, distinct in zip(
+        *(counts[name].to_pylist() for name in ("document_id", "id_count", "id_count_distinct")),
+        strict=True,
+    ):
+        hashes = in_order["content_hash"].slice(start, count)
+        start += count
+        yield (
+            document_id,
+            DocumentRows(count=count, distinct_ids=distinct, digest=digest(hashes.to_pylist())),
+        )
 
 
 def _check_key(collection: Collection) -> None:

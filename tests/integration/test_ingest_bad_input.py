@@ -112,7 +112,7 @@ def test_a_path_outside_the_allowed_roots_is_refused_before_any_work(
 ) -> None:
     allowed = tmp_path / "allowed"
     allowed.mkdir()
-    result = _ingest(docs, state, env={"LEX_AI_WORKERS__ALLOWED_ROOTS": json.dumps([str(allowed)])})
+    result = _ingest(docs, state, env={"LEX_AI_WORKERS__ALLOWED_ROOTS": str(allowed)})
     assert result.code == 2
     assert str(docs) in result.stderr
     assert not (state / "lancedb").exists()

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import io
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -229,3 +231,105 @@ def test_an_unsupported_picture_says_how_to_read_it() -> None:
 
 def test_media_types_are_those_of_the_innermost_content() -> None:
     assert parse(documents.gzipped(documents.pdf()), "a.gz").mime == mime.PDF
+
+
+def test_front_matter_keeps_its_simple_fields_as_metadata() -> None:
+    data = (
+        b'---\ntitle: "A: page" # working title\ndescription: >\n  Two\n  lines\n'
+        b"tags:\n  - deep\n  - 'long'\nauthor: Ann\ndate: 2024-01-02\n"
+        b"layout:\n  title: no\n---\nText\n"
+    )
+
+    parsed = parse(data, "a.md")
+
+    assert (parsed.text, parsed.title) == ("Text\n", "A: page")
+    assert parsed.metadata == {
+        "title": "A: page",
+        "description": "Two lines",
+        "tags": ["deep", "long"],
+        "author": "Ann",
+        "date": "2024-01-02",
+    }
+
+
+def test_toml_front_matter_is_no_text_either() -> None:
+    parsed = parse(b'+++\ntitle = "T"\ntags = ["a", "b"]\n+++\nText\n', "a.md")
+
+    assert (parsed.text, parsed.title, parsed.metadata["tags"]) == ("Text\n", "T", ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "---\n\n# Intro\n\nNote: words.\n\n---\nRest\n",
+        "---\nA sentence with a colon: here.\n---\nRest\n",
+        "---\nkey: value\n" + "a: line\n" * 150 + "---\nRest\n",
+        "---\nkey: never closed\n",
+    ],
+)
+def test_markdown_that_begins_with_a_rule_loses_nothing(text: str) -> None:
+    assert parse(text.encode(), "a.md").text == text
+
+
+def test_xml_entities_without_other_text_are_kept_as_written() -> None:
+    data = (
+        b'<?xml version="1.0"?><!DOCTYPE a [<!ENTITY e "x">]>'
+        b"<a><p>&e;</p><!-- c --><q>&e;<b/></q></a>"
+    )
+
+    assert parse(data, "a.xml").text == "&e;\n\n&e;"
+
+
+def test_deep_and_long_xml_is_read_to_its_end() -> None:
+    deep = b"<?xml version='1.0'?>" + b"<a>" * 1000 + b"deep" + b"</a>" * 1000
+    long = b"<?xml version='1.0'?><a><b>" + b"word " * (3 << 20) + b"</b><c>end</c></a>"
+
+    assert parse(deep, "a.xml").text == "deep"
+    assert parse(long, "a.xml").text.endswith("word\n\nend")
+
+
+def test_xml_too_deep_for_its_parser_is_a_failure_and_no_shorter_text() -> None:
+    with pytest.raises(LimitExceededError, match="nested too deep"):
+        parse(b"<?xml version='1.0'?>" + b"<a>" * 5000 + b"x" + b"</a>" * 5000, "a.xml")
+
+
+def rewritten_book(extra: dict[str, bytes], *, encrypted: bool = False) -> bytes:
+    buffer = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(documents.epub_file())) as book,
+        zipfile.ZipFile(buffer, "w") as copy,
+    ):
+        for name in book.namelist():
+            copy.writestr(name, book.read(name))
+        for name, content in extra.items():
+            copy.writestr(name, content)
+    data = bytearray(buffer.getvalue())
+    if encrypted:
+        # The flag of a password, in the directory's entry of the first chapter.
+        entry = data.rindex(b"PK\x01\x02", 0, data.rindex(b"rule1.xhtml"))
+        data[entry + 8] |= 1
+    return bytes(data)
+
+
+def encryption(algorithm: str, path: str) -> dict[str, bytes]:
+    xml = (
+        '<encryption xmlns="urn:oasis:names:tc:opendocument:xmlns:container" '
+        'xmlns:enc="http://www.w3.org/2001/04/xmlenc#"><enc:EncryptedData>'
+        f'<enc:EncryptionMethod Algorithm="{algorithm}"/><enc:CipherData>'
+        f'<enc:CipherReference URI="{path}"/></enc:CipherData></enc:EncryptedData></encryption>'
+    )
+    return {"META-INF/encryption.xml": xml.encode()}
+
+
+def test_a_book_under_drm_or_with_a_password_is_encrypted() -> None:
+    drm = encryption("http://www.w3.org/2001/04/xmlenc#aes128-cbc", "EPUB/rule1.xhtml")
+
+    for data in (rewritten_book(drm), rewritten_book({}, encrypted=True)):
+        with pytest.raises(EncryptedError):
+            parse(data, "a.epub")
+
+
+def test_a_book_with_scrambled_fonts_is_read() -> None:
+    fonts = encryption("http://www.idpf.org/2008/embedding", "EPUB/a.otf")
+
+    assert documents.PAGES[0] in parse(rewritten_book(fonts), "a.epub").text

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import signal
@@ -28,6 +29,7 @@ from lexigram_ray.core.errors import (
 )
 from lexigram_ray.core.ids import document_id, hash_file, source_name
 from lexigram_ray.core.types import Document, FailureCategory, FileStamp
+from lexigram_ray.ingestion import sandbox
 from lexigram_ray.ingestion.parsed_store import ParsedStore
 from lexigram_ray.ingestion.sandbox import SandboxedParser
 from tests import documents
@@ -66,6 +68,9 @@ FAULTY = textwrap.dedent("""
         if order == "print":
             print("noise of a library")
             os.write(1, b"more noise")
+        if order == "mute":
+            os.closerange(3, 256)
+            time.sleep(600)
         if order == "fork":
             if os.fork() == 0:
                 time.sleep(600)
@@ -112,6 +117,8 @@ def children() -> list[psutil.Process]:
         process
         for process in psutil.Process().children(recursive=True)
         if process.status() != psutil.STATUS_ZOMBIE
+        # It lives as long as the interpreter, once any test has used multiprocessing.
+        and "multiprocessing.resource_tracker" not in " ".join(process.cmdline())
     ]
 
 
@@ -374,7 +381,7 @@ def test_closing_leaves_no_process_and_no_files(store: ParsedStore, tmp_path: Pa
     parser.close()
     parser.close()
 
-    assert psutil.Process().children(recursive=True) == []
+    assert children() == []
     assert scratch(parser) == []
 
 
@@ -385,7 +392,7 @@ def test_a_forgotten_parser_ends_its_process(store: ParsedStore, tmp_path: Path)
     del parser
     gc.collect()
 
-    assert wait_until(lambda: psutil.Process().children(recursive=True) == [])
+    assert wait_until(lambda: children() == [])
 
 
 OWNER = textwrap.dedent("""
@@ -448,3 +455,43 @@ def test_a_store_that_cannot_be_written_is_no_fault_of_the_document(tmp_path: Pa
 
     with SandboxedParser(settings(), store) as parser, pytest.raises(ParserStartError):
         parser.parse(write(tmp_path, "one"))
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOMEM, errno.EMFILE])
+def test_a_process_that_the_system_refuses_leaves_nothing_behind(
+    store: ParsedStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_arguments: object, **_options: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    one = write(tmp_path, "one")
+    with SandboxedParser(settings(), store) as parser:
+        open_before = psutil.Process().num_fds()
+        with monkeypatch.context() as patch:
+            patch.setattr(subprocess, "Popen", refuse)
+            with pytest.raises(ParserStartError, match=os.strerror(number)):
+                parser.parse(one)
+
+        assert scratch(parser) == []
+        assert psutil.Process().num_fds() == open_before
+        assert parser.parse(one).text == "one"
+
+
+def test_an_interpreter_that_is_gone_is_said_to_be(store: ParsedStore, tmp_path: Path) -> None:
+    with SandboxedParser(settings(), store, command=("/does/not/exist",)) as parser:
+        with pytest.raises(ParserStartError, match="No such file"):
+            parser.parse(write(tmp_path, "one"))
+
+        assert scratch(parser) == []
+
+
+def test_a_parser_that_closes_its_pipe_but_does_not_end_is_killed(
+    faulty: SandboxedParser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox, "_EXIT_SECONDS", 0.2)
+
+    with pytest.raises(ParserDiedError, match="closed its pipe without ending"):
+        faulty.parse(write(tmp_path, "mute"))
+
+    assert children() == []
+    assert faulty.parse(write(tmp_path, "fine")).text == "fine"

@@ -89,3 +89,35 @@ def test_relative_places_become_absolute(tmp_path: Path) -> None:
     config = load_config(state_dir=Path("state"))
     assert config.state_dir == tmp_path / "state"
     assert config.paths.store_url == f"sqlite:///{tmp_path}/state/jobs.db"
+
+
+@pytest.mark.parametrize("uri", ["s3://bucket/x", "hdfs://x", ""])
+def test_a_data_uri_that_is_not_local_is_refused_instead_of_becoming_a_folder(uri: str) -> None:
+    with pytest.raises(ConfigError, match="data_uri"):
+        load_config(data_uri=uri)
+
+
+def test_a_data_uri_is_a_path_or_a_file_uri(tmp_path: Path) -> None:
+    assert load_config(data_uri=f"file://{tmp_path}/data").paths.cache == tmp_path / "data/cache"
+    assert load_config(data_uri="data").paths.lancedb == tmp_path / "data/lancedb"
+
+
+def test_an_empty_state_directory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEX_AI_WORKERS__STATE_DIR", "")
+    with pytest.raises(ConfigError, match="state_dir"):
+        load_config()
+
+
+def test_a_sections_variable_that_is_no_json_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEX_AI_WORKERS__PARSER", "abc")
+    with pytest.raises(ConfigError, match="parser"):
+        load_config()
+
+
+def test_allowed_roots_are_paths_as_in_path_or_a_list_in_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "application.yaml").write_text("ai_workers:\n  allowed_roots: [/a, /b]\n")
+    assert load_config().allowed_roots == (Path("/a"), Path("/b"))
+    monkeypatch.setenv("LEX_AI_WORKERS__ALLOWED_ROOTS", "/c:/d")
+    assert load_config().allowed_roots == (Path("/c"), Path("/d"))

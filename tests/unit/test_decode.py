@@ -104,3 +104,31 @@ def test_a_damaged_gzip_is_corrupt() -> None:
 
     with pytest.raises(CorruptError):
         gunzip(bytes(data), 1 << 20)
+
+
+@pytest.mark.parametrize(
+    ("data", "declared"),
+    [
+        (GERMAN.encode("utf-8-sig"), "latin-1"),
+        (GERMAN.encode("utf-16"), "latin-1"),
+        (GERMAN.encode(), "iso-8859-1"),
+        (GERMAN.encode(), "utf-16"),
+        (GERMAN.encode("cp1252"), "cp1252"),
+        (GERMAN.encode("cp1252"), "ascii"),
+        (GERMAN.encode("cp1252"), "undefined"),
+        (GERMAN.encode("cp1252"), "base64"),
+        (GERMAN.encode("cp1252"), "idna"),
+        (GERMAN.encode("cp1252"), "no such name"),
+        (GERMAN.encode("cp1252"), "a\x00b"),
+    ],
+)
+def test_a_declared_encoding_is_believed_only_where_the_bytes_allow_it(
+    data: bytes, declared: str
+) -> None:
+    assert decode(data, declared) == GERMAN
+
+
+def test_a_declared_encoding_decides_between_old_ones() -> None:
+    assert decode("Гавань".encode("koi8-r"), "koi8-r") == "Гавань"
+    assert decode("港長".encode("iso-2022-jp"), "iso-2022-jp") == "港長"
+    assert decode("\u201cquoted\u201d".encode("cp1252"), "iso-8859-1") == "\u201cquoted\u201d"

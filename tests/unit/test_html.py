@@ -183,3 +183,76 @@ def test_table_cells_keep_their_underscores_and_lose_their_padding() -> None:
     assert "| __doc__ |" in markdown
     assert "----" not in markdown
     assert "a\\_b  |" in markdown
+
+
+def test_a_page_wrapped_in_a_form_keeps_its_text_and_loses_the_controls() -> None:
+    converted = convert(page("<form><h1>Berths</h1><p>text</p><input value=x><button>Go</button>"))
+
+    assert converted.markdown.strip() == "# Berths\n\ntext"
+
+
+@pytest.mark.parametrize("card", ["<article>{}</article>", '<div class="body">{}</div>'])
+def test_one_teaser_does_not_stand_for_the_whole_page(card: str) -> None:
+    text = "<p>The harbour is open by day and by night.</p>" * 5
+
+    assert "open by day" in convert(page(text + card.format("<p>teaser</p>"))).markdown
+
+
+def test_a_menu_of_links_does_not_outweigh_the_main_part() -> None:
+    menu = "<div>" + "<a href='x'>a place to go</a> " * 50 + "</div>"
+
+    assert convert(page(f"{menu}<main><p>text</p></main>")).markdown.strip() == "text"
+
+
+def test_the_header_of_a_section_keeps_its_heading() -> None:
+    section = "<section><header><h2>Install</h2></header><p>text</p></section>"
+
+    assert convert(page(section)).markdown.strip() == "## Install\n\ntext"
+    assert "away" not in convert(page("<header><h2>away</h2></header><p>text</p>")).markdown
+
+
+def test_a_layout_name_on_the_wrapper_of_the_page_does_not_remove_the_page() -> None:
+    wrapped = '<div class="page sidebar"><h1>Berths</h1><p>All the text.</p></div>'
+
+    assert convert(page(wrapped)).markdown.strip() == "# Berths\n\nAll the text."
+    assert "All the" in convert(page('<div id="nav"><p>All the text.</p></div>')).markdown
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        "<aside class='sidebar'><p class='sidebar-title'>Tides</p><p>kept</p></aside>",
+        "<div class='sidebar'><p class='first sidebar-title'>Tides</p><p>kept</p></div>",
+        "<p hidden='until-found'>kept</p>",
+        "<blockquote><p>Words.</p><footer>kept</footer></blockquote>",
+        f"<noscript><p>kept {'berth ' * 50}</p></noscript>",
+    ],
+)
+def test_text_in_elements_that_often_hold_furniture_is_kept(kept: str) -> None:
+    body = f"<p>{'The harbour is open by day and by night. ' * 10}</p>{kept}<p>after</p>"
+
+    assert "kept" in convert(page(body)).markdown
+
+
+def test_a_request_to_turn_javascript_on_is_left_out() -> None:
+    assert "away" not in convert(page("<p>text</p><noscript>away</noscript>")).markdown
+
+
+def test_code_in_a_list_keeps_its_backslashes() -> None:
+    converted = convert(page("<ul><li><p>one_two</p><pre>a\\_b</pre></li></ul><p>three_four</p>"))
+
+    assert "one_two" in converted.markdown
+    assert "a\\_b" in converted.markdown
+    assert "three_four" in converted.markdown
+
+
+def test_the_head_of_a_page_is_not_part_of_its_text() -> None:
+    head = "<title>A title longer than the page</title><meta name=generator content=x>"
+
+    assert convert(page("<p>text</p>", head)).markdown.strip() == "text"
+
+
+def test_a_licence_longer_than_the_page_is_still_a_footer() -> None:
+    footer = f"<div class='footer'>{'All rights reserved. ' * 9}</div>"
+
+    assert convert(page(f"<div class='body'><p>text</p></div>{footer}")).markdown.strip() == "text"

@@ -117,3 +117,13 @@ def test_reading_does_not_import_the_parser(tmp_path: Path) -> None:
     seen = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert seen.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("other", ["/a/x.log", "/a/x.py", "/a/x.conf.gz"])
+def test_a_text_that_is_always_plain_is_kept_apart_from_prose(tmp_path: Path, other: str) -> None:
+    store = ParsedStore(tmp_path)
+
+    store.put(document(), "/a/x.txt")
+
+    assert store.get(HASH, other) is None
+    assert store.get(HASH, "/b/README") == document()

@@ -62,3 +62,17 @@ def test_line_breaks_and_quotes_within_a_cell_stay() -> None:
     assert csv_text('name,text\nx,"first ""line""\nsecond"\n') == (
         'name: x; text: first "line"\nsecond'
     )
+
+
+def test_a_doubled_quote_is_one_quote_also_past_the_sample() -> None:
+    plain = '"a, b","c"\n' * 4000
+
+    assert csv_text(plain + '"say ""x"", twice","d"\n').endswith('say "x", twice; c: d')
+
+
+def test_a_row_that_cannot_be_read_as_one_stays_and_so_do_those_after_it() -> None:
+    text = csv_text("name,depth\nquay,9\nbad\rline,3\njetty,7\n")
+
+    assert text.startswith("name: quay; depth: 9\n")
+    assert "bad\rline,3" in text
+    assert text.endswith("name: jetty; depth: 7")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from lexigram_ray.ingestion.rst import convert
 
 
@@ -49,3 +51,33 @@ def test_literal_blocks_and_tables_stay_as_written() -> None:
     )
 
     assert convert(text) == text.replace("Example::", "Example:")
+
+
+def test_what_stands_under_a_condition_is_kept() -> None:
+    assert convert(".. only:: html\n\n   Kept words.\n").split() == ["Kept", "words."]
+
+
+@pytest.mark.parametrize("name", ["image", "figure", "|quay| image"])
+def test_a_picture_leaves_the_words_that_stand_for_it(name: str) -> None:
+    marks = name.replace("image", "image:: quay.png").replace("figure", "figure:: quay.png")
+    text = (
+        f".. {marks}\n   :width: 300\n   :alt: The quay\n      at night\n   :target: x\n\nText.\n"
+    )
+
+    assert convert(text).split() == ["The", "quay", "at", "night", "Text."]
+
+
+def test_a_role_keeps_angle_brackets_that_are_no_target() -> None:
+    assert convert(":cpp:any:`std::vector<int>` or :ref:`a list <list<int>>`\n") == (
+        "`std::vector<int>` or `a list`\n"
+    )
+
+
+def test_two_literals_are_no_reference_between_them() -> None:
+    assert convert("``foo`` or ``_()``, :meth:`a`, :meth:`_()`, a `link`_\n") == (
+        "`foo` or `_()`, `a`, `_()`, a link\n"
+    )
+
+
+def test_a_literal_with_a_backtick_in_it_stays_one() -> None:
+    assert convert("``a`b`_``\n") == "``a`b`_``\n"

@@ -158,10 +158,56 @@ def test_source_code_is_plain_text() -> None:
         ("/a/b.rst", "rst"),
         ("/a/b.rst.txt", "rst"),
         ("/a/b.CSV.gz", "csv"),
-        ("/a/b.txt", ""),
-        ("/a/b.pdf", ""),
-        ("/a/noname", ""),
+        ("/a/b.txt", "prose"),
+        ("/a/b.txt.gz.gz", "prose"),
+        ("/a/b.log", "other"),
+        ("/a/b.pdf", "other"),
+        ("/a/noname", "prose"),
     ],
 )
 def test_only_suffixes_that_can_decide_are_hints(path: str, hint: str) -> None:
     assert suffix_hint(path) == hint
+
+
+def test_a_text_that_begins_with_pk_is_no_archive() -> None:
+    assert sniff(b"PKI overview\n\nKeys and certificates.\n", "pki.txt") == mime.PLAIN
+
+
+def test_a_text_that_speaks_of_pdf_is_no_pdf() -> None:
+    assert sniff(b"# Headers\n\nA PDF begins with `%PDF-1.7`.\n", "a.md") == mime.MARKDOWN
+
+
+@pytest.mark.parametrize("before", [b"\r\n \n", b"\xef\xbb\xbf", b"junk of a mail gateway\n"])
+def test_a_pdf_may_have_something_before_its_header(before: bytes) -> None:
+    assert sniff(before + documents.MAKERS["pdf"](), "a") == mime.PDF
+
+
+@pytest.mark.parametrize(
+    "before", ["<!-- licence -->\n" * 1000, " " * 100_000, "\n<!-- x -->" * 1000]
+)
+def test_a_long_prolog_is_stepped_over_and_costs_no_more_than_its_length(before: str) -> None:
+    assert sniff(f"{before}words".encode(), "a.txt") == mime.PLAIN
+    assert sniff(f"{before}<p>words</p>".encode(), "a.md") == mime.MARKDOWN
+
+
+def test_html_and_pictures_are_known_behind_many_comments() -> None:
+    before = "<?xml version='1.0'?>\n" + "<!-- licence -->\n" * 1000
+
+    assert sniff(f"{before}<!DOCTYPE html><p>x".encode(), "a") == mime.HTML
+    assert sniff(f"{before}<html lang='en'>x".encode(), "a") == mime.HTML
+    assert sniff(f"{before}<!DOCTYPE html [<!ENTITY a 'b'>]><html>x".encode(), "a") == mime.HTML
+    with pytest.raises(DocumentSkipped, match="a picture"):
+        sniff(f"{before}<!DOCTYPE svg PUBLIC '-//W3C'><svg>".encode(), "a")
+
+
+@pytest.mark.parametrize("part", ["[", "[a](", "<p ", "<!--", "<!doctype [", "<?"])
+def test_marks_that_are_never_closed_are_sniffed_too(part: str) -> None:
+    assert sniff((part * 30_000).encode(), "a.html") == mime.PLAIN
+    assert sniff(("# Title\n" + part * 30_000).encode(), "a.txt") == mime.PLAIN
+
+
+def test_the_suffix_that_decides_is_the_one_that_the_hint_names() -> None:
+    text = b"# Title\n\nSee [x](y).\n"
+
+    assert sniff(text, "a.txt.gz") == sniff(text, "a.txt") == mime.MARKDOWN
+    assert sniff(text, "a.log") == mime.PLAIN
