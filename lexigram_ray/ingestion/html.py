@@ -145,7 +145,7 @@ def _content(root: lxml_html.HtmlElement) -> lxml_html.HtmlElement:
         found = root.xpath(path)
         if len(found) == 1 and _has_text(found[0]):
             held = _lengths(found[0])
-            if held[0] * 2 >= whole[0] or held[1] * 2 >= whole[1]:
+            if held[0] * 2 >= whole[0] or held[1] * 2 >= whole[1] > 0:
                 return found[0]
     return root
 

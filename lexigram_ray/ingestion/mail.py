@@ -10,7 +10,7 @@ from email.message import EmailMessage
 from email.policy import default as default_policy
 from typing import cast
 
-from lexigram_ray.core.errors import CorruptError
+from lexigram_ray.core.errors import CorruptError, LimitExceededError
 from lexigram_ray.ingestion import html
 from lexigram_ray.ingestion.decode import decode
 
@@ -41,8 +41,14 @@ def convert(data: bytes) -> Mail:
     """Read a mail (RFC 822) or a mailbox of them (mbox), however broken.
 
     A mailbox has the subject and the headers of its first mail.
+
+    Raises:
+        LimitExceededError: Its parts are nested too deep.
     """
-    mails = [_convert(part) for part in _split(data)]
+    try:
+        mails = [_convert(part) for part in _split(data)]
+    except RecursionError as error:
+        raise LimitExceededError("its parts are nested too deep") from error
     if len(mails) == 1:
         return mails[0]
     metadata = {**mails[0].metadata, "messages": len(mails)}

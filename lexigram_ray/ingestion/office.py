@@ -1,14 +1,11 @@
-"""PDF, office documents and pictures, read by kreuzberg; its errors become ours here.
-
-A limit of kreuzberg: words between angle brackets in a DOCX (`<tag>`) are lost, because it takes
-them for HTML before its result comes here.
-"""
+"""PDF, office documents and pictures, read by kreuzberg; its errors become ours here."""
 
 from __future__ import annotations
 
 import re
 import secrets
 import zipfile
+import zlib
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import TYPE_CHECKING, cast
@@ -23,7 +20,7 @@ from lexigram_ray.core.errors import (
 )
 from lexigram_ray.ingestion.decode import check_unpacked_size
 from lexigram_ray.ingestion.fences import outside_code
-from lexigram_ray.ingestion.mime import PDF, PPTX, ZIPPED_OFFICE
+from lexigram_ray.ingestion.mime import DOCX, PDF, PPTX, ZIPPED_OFFICE
 from lexigram_ray.ingestion.print_layout import paragraphs_of
 
 if TYPE_CHECKING:
@@ -43,6 +40,15 @@ _ADDRESS = re.compile(
     r"|epub|zip|png|jpe?g|gif|svg|webp|bmp|tiff?|emf|wmf|com|org|net|edu|gov)(?:[?#].*)?$",
     re.I,
 )
+_WORD_PART = re.compile(r"word/[^/]+\.xml")
+# Characters for private use, from a plane where nobody's fonts have theirs.
+_STAND_INS = {
+    "&lt;": ("\U0010f3c0", "<"),
+    "&gt;": ("\U0010f3c1", ">"),
+    "&amp;": ("\U0010f3c2", "&"),
+    "&quot;": ("\U0010f3c3", '"'),
+    "&apos;": ("\U0010f3c4", "'"),
+}
 _ENCRYPTED = re.compile(r"\b(?:password|(?:en|de)crypt\w*)", re.I)
 _CORRUPT = re.compile(
     r"\b(?:corrupt\w*|truncat\w*|malformed|damaged|unexpected (?:eof|end)|eocd"
@@ -93,6 +99,8 @@ def convert(data: bytes, mime: str, *, limit: int, ocr_language: str | None) -> 
     """
     if mime in ZIPPED_OFFICE:
         _check_container(data, limit)
+    if mime == DOCX:
+        data = _with_stand_ins(data)
     marker = f"page{secrets.token_hex(8)}mark"
     result = _extract(data, mime, _config(mime, marker, ocr_language))
     facts = cast("dict[str, object]", result.metadata)
@@ -104,7 +112,7 @@ def convert(data: bytes, mime: str, *, limit: int, ocr_language: str | None) -> 
             (number, tidy(text).strip()) for number, text in _marked_pages(result.content, marker)
         )
     else:
-        pages = ((0, tidy(result.content)),)
+        pages = ((0, tidy(_without_stand_ins(result.content))),)
     return Extract(
         pages=pages,
         markdown=mime != PDF,
@@ -137,6 +145,32 @@ def _check_container(data: bytes, limit: int) -> None:
             check_unpacked_size(archive, limit)
     except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
         raise CorruptError(f"its zip container is damaged: {error}") from error
+
+
+def _with_stand_ins(data: bytes) -> bytes:
+    """Put stand-ins for the references (`&lt;`) into a DOCX, which kreuzberg would lose."""
+    copy = BytesIO()
+    try:
+        with zipfile.ZipFile(BytesIO(data)) as archive, zipfile.ZipFile(copy, "w") as written:
+            for name in archive.namelist():
+                part = archive.read(name)
+                written.writestr(name, _replaced(part) if _WORD_PART.fullmatch(name) else part)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError):
+        # Damaged or encrypted: kreuzberg says what is wrong with it.
+        return data
+    return copy.getvalue()
+
+
+def _replaced(part: bytes) -> bytes:
+    for reference, (stand_in, _) in _STAND_INS.items():
+        part = part.replace(reference.encode(), stand_in.encode())
+    return part
+
+
+def _without_stand_ins(text: str) -> str:
+    for stand_in, meant in _STAND_INS.values():
+        text = text.replace(stand_in, meant)
+    return text
 
 
 def _config(mime: str, marker: str, ocr_language: str | None) -> ExtractionConfig:

@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import docx
 import pytest
 
 from lexigram_ray.core.errors import (
@@ -291,6 +292,15 @@ def test_deep_and_long_xml_is_read_to_its_end() -> None:
 def test_xml_too_deep_for_its_parser_is_a_failure_and_no_shorter_text() -> None:
     with pytest.raises(LimitExceededError, match="nested too deep"):
         parse(b"<?xml version='1.0'?>" + b"<a>" * 5000 + b"x" + b"</a>" * 5000, "a.xml")
+
+
+def test_characters_that_xml_escapes_are_kept_in_a_docx() -> None:
+    document, buffer = docx.Document(), io.BytesIO()
+    words = """use <tag> where a < b & c, "List<int>" at AT&T's"""
+    document.add_paragraph(words)
+    document.save(buffer)
+
+    assert parse(buffer.getvalue(), "a.docx").text.strip() == words
 
 
 def rewritten_book(extra: dict[str, bytes], *, encrypted: bool = False) -> bytes:

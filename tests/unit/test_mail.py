@@ -2,6 +2,9 @@ from __future__ import annotations
 
 from email.message import EmailMessage
 
+import pytest
+
+from lexigram_ray.core.errors import LimitExceededError
 from lexigram_ray.ingestion.mail import convert
 
 HEADERS = b"From: a@b.example\nTo: c@d.example\nDate: Mon, 02 Mar 2026 10:00:00 +0000\nSubject: s\n"
@@ -78,3 +81,11 @@ def test_a_mailbox_gives_all_its_mails() -> None:
 
 def test_a_mail_that_only_calls_itself_multipart_is_no_error() -> None:
     assert convert(HEADERS + b"Content-Type: multipart/mixed; boundary=x\n\nwords").subject == "s"
+
+
+def test_a_mail_nested_too_deep_is_over_a_limit() -> None:
+    part = b'Content-Type: multipart/mixed; boundary="b%d"\n\n--b%d\n'
+    nested = b"".join(part % (depth, depth) for depth in range(2000))
+
+    with pytest.raises(LimitExceededError):
+        convert(b"From: a@b.example\n" + nested + b"\nwords")
