@@ -18,14 +18,12 @@ from lexigram_ray.embedding.tokenizing import load_tokenizer
 from lexigram_ray.ingestion.chunker import Chunker
 from lexigram_ray.ingestion.parsed_store import ParsedStore
 from lexigram_ray.ingestion.sandbox import SandboxedParser
-from lexigram_ray.ingestion.sources import Scan
 from lexigram_ray.jobs.plan import Plan, PlanRules, make_plan, problem_of
 from lexigram_ray.jobs.records import LedgerEntry, LedgerState
 from lexigram_ray.jobs.removal import gone
 from lexigram_ray.jobs.report import DryRunReport, IngestRequest, Problem
 from lexigram_ray.jobs.store import Store
-from lexigram_ray.jobs.toolbox import Recipe, parser_key, read_recipe
-from lexigram_ray.vectors.collections import Collections, validate_name
+from lexigram_ray.jobs.toolbox import Recipe, check_request, parser_key
 
 TOKENS_PER_SECOND_AND_CORE = 5_000
 """A small encoder on a current server core; only the order of magnitude matters here."""
@@ -69,12 +67,8 @@ def dry_run(config: WorkersConfig, request: IngestRequest) -> DryRunReport:
     Raises:
         UsageError: As `ingest` would.
     """
-    validate_name(request.collection)
-    scan = Scan(request.paths, allowed_roots=config.allowed_roots)
-    recipe = read_recipe(config)
-    collections = Collections(config.paths.lancedb)
-    if collections.exists(request.collection):
-        collections.open(request.collection).check_settings(recipe.settings)
+    checked = check_request(config, request)
+    scan, recipe = checked.scan, checked.recipe
     ledger = _ledger(config, request.collection)
     rules = PlanRules(
         job_id="",

@@ -20,16 +20,14 @@ from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import LeaseLostError, WorkerError
 from lexigram_ray.core.ids import hash_text, source_name
 from lexigram_ray.core.types import JobStatus
-from lexigram_ray.ingestion.sources import Scan
 from lexigram_ray.jobs.records import Busy, Claim, Job, Owner
 from lexigram_ray.jobs.report import IngestReport, IngestRequest, ProgressCallback
 from lexigram_ray.jobs.run import Interrupted, PoolFactory, Run
 from lexigram_ray.jobs.store import Store
-from lexigram_ray.jobs.toolbox import Recipe, read_recipe
+from lexigram_ray.jobs.toolbox import Checked, Recipe, check_request
 from lexigram_ray.jobs.tracker import Tracker
 from lexigram_ray.jobs.waiting import wait_for_other
 from lexigram_ray.vectors.collection import Collection
-from lexigram_ray.vectors.collections import Collections, validate_name
 
 logger = logging.getLogger("lexigram_ray")
 
@@ -53,12 +51,8 @@ def ingest(
     """
     started = time.monotonic()
     tracker = Tracker(on_progress)
-    validate_name(request.collection)
-    scan = Scan(request.paths, allowed_roots=config.allowed_roots)
-    recipe = read_recipe(config)
-    collections = Collections(config.paths.lancedb)
-    if collections.exists(request.collection):
-        collections.open(request.collection).check_settings(recipe.settings)
+    checked = check_request(config, request)
+    recipe = checked.recipe
     with Store.open(config.paths.store_url) as store:
         job, created, claim = _submit_and_claim(store, config, request, recipe)
         if isinstance(claim, Busy):
@@ -78,12 +72,12 @@ def ingest(
                 recipe,
                 store=store,
                 claim=claim,
-                collection=_open_or_create(collections, request.collection, store, claim, recipe),
+                collection=_open_or_create(checked, request.collection, store, claim),
                 tracker=tracker,
                 stop=stop,
                 started=started,
             )
-            report = replace(run.to_the_end(scan, make_pool), adopted=not created)
+            report = replace(run.to_the_end(checked.scan, make_pool), adopted=not created)
             store.finish(
                 claim,
                 report.status,
@@ -120,18 +114,17 @@ def _specification(request: IngestRequest, recipe: Recipe) -> dict[str, object]:
     }
 
 
-def _open_or_create(
-    collections: Collections, name: str, store: Store, claim: Claim, recipe: Recipe
-) -> Collection:
+def _open_or_create(checked: Checked, name: str, store: Store, claim: Claim) -> Collection:
+    collections, settings = checked.collections, checked.recipe.settings
     if not collections.exists(name):
         # Two creates at once can lose one's rows: they take turns.
         with store.turn(name, claim.owner, CREATE_SECONDS):
             if not collections.exists(name):
                 if store.forget_collection(name):
                     logger.warning("collection %s is gone from the disk: it is made anew", name)
-                return collections.create(name, recipe.settings, store.store_id)
+                return collections.create(name, settings, store.store_id)
     collection = collections.open(name)
-    collection.check_settings(recipe.settings)
+    collection.check_settings(settings)
     return collection
 
 

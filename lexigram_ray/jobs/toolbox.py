@@ -13,7 +13,10 @@ from lexigram_ray.embedding.tokenizing import load_tokenizer
 from lexigram_ray.ingestion.chunker import Chunker, resolve_chunker
 from lexigram_ray.ingestion.parsed_store import ParsedStore, parser_fingerprint
 from lexigram_ray.ingestion.sandbox import SandboxedParser
+from lexigram_ray.ingestion.sources import Scan
 from lexigram_ray.jobs.executor import Embedder, Tools
+from lexigram_ray.jobs.report import IngestRequest
+from lexigram_ray.vectors.collections import Collections, validate_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,30 @@ def _tokens_beside_the_text(model: LocalModel) -> int:
     tokenizer = load_tokenizer(model)
     prompt = tokenizer.encode(model.spec.document_prompt, add_special_tokens=False)
     return tokenizer.num_special_tokens_to_add(is_pair=False) + len(prompt.ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A request that can be carried out: every part of it was looked at before any work."""
+
+    scan: Scan
+    recipe: Recipe
+    collections: Collections
+
+
+def check_request(config: WorkersConfig, request: IngestRequest) -> Checked:
+    """Check the name, the paths, the model and the collection's settings.
+
+    Raises:
+        UsageError: One of them does not fit.
+    """
+    validate_name(request.collection)
+    scan = Scan(request.paths, allowed_roots=config.allowed_roots)
+    recipe = read_recipe(config)
+    collections = Collections(config.paths.lancedb)
+    if collections.exists(request.collection):
+        collections.open(request.collection).check_settings(recipe.settings)
+    return Checked(scan, recipe, collections)
 
 
 def make_embedder(config: WorkersConfig, recipe: Recipe, threads: int | None) -> CachedEmbedder:
