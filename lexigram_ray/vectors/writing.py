@@ -120,9 +120,9 @@ def _rows_of(collection: Collection, document_ids: Sequence[str], version: int) 
 def _summed(rows: pa.Table) -> Iterator[tuple[str, DocumentRows]]:
     # In Arrow to the last: a document may have hundreds of thousands of rows.
     in_order = rows.sort_by([("document_id", "ascending"), ("chunk_index", "ascending")])
-    counts = in_order.group_by("document_id", use_threads=False).aggregate(
-        [("id", "count"), ("id", "count_distinct")]
-    )
+    counts = in_order.group_by("document_id").aggregate([("id", "count"), ("id", "count_distinct")])
+    # Groups come in any order.
+    counts = counts.sort_by("document_id")
     start = 0
     for document_id, count, distinct in zip(
         *(counts[name].to_pylist() for name in ("document_id", "id_count", "id_count_distinct")),

@@ -199,3 +199,17 @@ def test_any_text_may_be_a_document_id(
     assert [rows.count for rows in found.values()] == [2] + [1] * len(others)
     assert remove_documents(collection, others)[1] == len(others)
     assert verify_documents(collection, [kept], collection.version)[kept].count == 2
+
+
+def test_many_documents_of_many_sizes_are_each_summed_from_their_own_rows(
+    collection: Collection,
+) -> None:
+    sizes = {f"{number * 7919 % 1000:03}": number % 9 + 1 for number in range(300)}
+    names = list(sizes)
+    for start in range(0, 300, 50):
+        part = {name: sizes[name] for name in names[start : start + 50]}
+        replace_documents(collection, documents(part), delete_for=[])
+    found = verify_documents(collection, names, collection.version)
+    for name, size in sizes.items():
+        expected = DocumentRows(count=size, distinct_ids=size, digest=digest_of(name, size))
+        assert found[name] == expected, name
