@@ -8,6 +8,9 @@ from bisect import bisect_right
 
 _LONGEST_TITLE = 200
 
+_TITLE_WITHIN = 20_000
+_FIRST_HEADING = re.compile(r"#{1,6}\s+(.*)$")
+_BADGE = re.compile(r"\[!\[[^\[\]]*\]\([^()]*\)\]\([^()]*\)|!\[[^\[\]]*\]\([^()]*\)")
 _IMAGE_OR_LINK = re.compile(
     r"!?\[((?:[^\[\]\\]|\\.|\[[^\[\]]*\])*)\](?:\([^()]*(?:\([^()]*\)[^()]*)*\)|\[[^\[\]]*\])"
 )
@@ -50,6 +53,17 @@ class HeadingTrail:
         if unneeded > 0:
             del self._offsets[:unneeded]
             del self._paths[:unneeded]
+
+
+def first_title(markdown: str) -> str:
+    """Return the first heading near the beginning of Markdown; empty where there is none."""
+    in_code = False
+    for line in markdown[:_TITLE_WITHIN].split("\n"):
+        if line.lstrip().startswith(("```", "~~~")):
+            in_code = not in_code
+        elif not in_code and (match := _FIRST_HEADING.match(line)):
+            return clean_title(_BADGE.sub("", match[1]), closing_marks=True)
+    return ""
 
 
 def clean_title(marked: str, *, closing_marks: bool) -> str:

@@ -13,7 +13,7 @@ from lexigram_ray.core.errors import (
 )
 from lexigram_ray.core.ids import hash_bytes
 from lexigram_ray.core.types import PageSpan, ParsedDocument
-from lexigram_ray.ingestion import front_matter, mime, records, rst
+from lexigram_ray.ingestion import front_matter, headings, mime, records, rst
 from lexigram_ray.ingestion.decode import GZIP_MAGIC, clean, decode, gunzip
 from lexigram_ray.ingestion.sniff import sniff
 
@@ -74,7 +74,7 @@ def parse_bytes(data: bytes, name: str, content_hash: str, options: ParseOptions
     if not parsed.text or parsed.text.isspace():
         hint = _no_text_hint(parsed, options)
         raise DocumentSkipped("there is no text in it", code="no_text", hint=hint)
-    title = parsed.title or (rst.first_title(parsed.text) if parsed.markdown else "")
+    title = parsed.title or (headings.first_title(parsed.text) if parsed.markdown else "")
     return replace(parsed, content_hash=content_hash, title=" ".join(clean(title).split()))
 
 

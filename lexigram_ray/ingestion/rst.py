@@ -41,17 +41,6 @@ def convert(text: str) -> str:
     return _inline("\n".join(_blocks(lines, _levels(lines))))
 
 
-def first_title(markdown: str) -> str:
-    """Return the first heading of Markdown without its marks; empty where there is none."""
-    in_code = False
-    for line in markdown[:20_000].split("\n"):
-        if line.lstrip().startswith(("```", "~~~")):
-            in_code = not in_code
-        elif not in_code and (match := re.match(r"#{1,6}\s+(.*?)\s*#*$", line)):
-            return re.sub(r"[`*]", "", match[1])
-    return ""
-
-
 def _levels(lines: list[str]) -> dict[int, int]:
     """Map the line of each title to its level, counted in the order of the adornments."""
     styles: list[tuple[str, bool]] = []
