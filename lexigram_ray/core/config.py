@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal, cast
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -78,6 +78,12 @@ class JobSettings(_Section):
     heartbeat_seconds: float = Field(10.0, gt=0, description="How often a claim is renewed")
     crash_budget: int = Field(3, ge=1, description="Worker deaths before a document is quarantined")
 
+    @model_validator(mode="after")
+    def _beats_within_the_lease(self) -> JobSettings:
+        if self.heartbeat_seconds >= self.lease_seconds:
+            raise ValueError("heartbeat_seconds must be shorter than lease_seconds")
+        return self
+
 
 class RuntimeSettings(_Section):
     """Where the work runs."""
@@ -114,6 +120,7 @@ class WorkersConfig(BaseSettings):
     dlq_check_interval: int = Field(60, ge=1, description="Seconds between dead-letter sweeps")
 
     state_dir: Path = Field(
+        validate_default=True,
         default_factory=lambda: default_state_dir(),  # noqa: PLW0108 - it is defined below
         description="Where all state is kept",
     )
@@ -151,7 +158,7 @@ class WorkersConfig(BaseSettings):
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         # Ray's workers run in other directories: a relative path would mean another place there.
-        return path.expanduser().absolute() if path is not None else None
+        return _expanded(path).absolute() if path is not None else None
 
     @field_validator("data_uri")
     @classmethod
@@ -160,7 +167,10 @@ class WorkersConfig(BaseSettings):
             return None
         if "://" in uri and not uri.startswith("file://"):
             raise ValueError("only a path or a file:// URI is supported")
-        return str(Path(uri.removeprefix("file://")).expanduser().absolute())
+        path = uri.removeprefix("file://")
+        if not path:
+            raise ValueError("an empty path would mean the working directory")
+        return str(_expanded(Path(path)).absolute())
 
     @field_validator("state_dir", "scratch_dir", "data_uri", mode="before")
     @classmethod
@@ -172,12 +182,22 @@ class WorkersConfig(BaseSettings):
     @field_validator("allowed_roots", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        return value.split(os.pathsep) if isinstance(value, str) else value
+        roots = value.split(os.pathsep) if isinstance(value, str) else value
+        if isinstance(roots, (list, tuple)) and any(str(root) == "" for root in roots):
+            raise ValueError("an empty path would allow the working directory")
+        return roots
 
     @field_validator("allowed_roots")
     @classmethod
     def _resolved(cls, roots: tuple[Path, ...] | None) -> tuple[Path, ...] | None:
-        return tuple(root.expanduser().resolve() for root in roots) if roots is not None else None
+        return tuple(_expanded(root).resolve() for root in roots) if roots is not None else None
+
+
+def _expanded(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ValueError(str(error)) from error
 
 
 def load_config(file: Path | None = None, **overrides: object) -> WorkersConfig:

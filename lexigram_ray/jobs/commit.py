@@ -163,6 +163,7 @@ class Committer:
             [unit_result(unit) for unit in units],
         )
         self.committed.ingested.update(set(ids) - overtaken)
+        self.committed.elsewhere.difference_update(ids)
         return overtaken
 
     def _older_rows(self, ids: Sequence[str], before: Mapping[str, LedgerEntry]) -> dict[str, int]:
@@ -245,13 +246,29 @@ class Committer:
         }
         cleared = clear_rows(self._store, self._claim, self._collection, emptied)
         # What another job has written since our look at the file is newer than our verdict.
-        units = self._leave_to_others(units, set(emptied).difference(cleared))
+        units = self._leave_to_others(
+            units, set(emptied).difference(cleared) | self._begun_by_others(units, before)
+        )
         kept = self._rows_kept(units, before)
         self._store.mark_outcome(
             self._claim,
             [self._outcome_entry(unit, kept) for unit in units],
             [unit_result(unit) for unit in units],
         )
+
+    def _begun_by_others(
+        self, units: Sequence[Executed], before: Mapping[str, LedgerEntry]
+    ) -> set[str]:
+        """Return documents without content here whose first writing began after this run's plan."""
+        return {
+            document_id
+            for unit in units
+            if unit.failure is not None
+            and unit.failure.code in CODES_OF_NO_CONTENT
+            and (entry := before.get(document_id := unit.document.document_id)) is not None
+            and entry.had_intent
+            and not ((planned := self._planned.get(document_id)) and planned.had_intent)
+        }
 
     def _rows_kept(
         self, units: Sequence[Executed], before: Mapping[str, LedgerEntry]

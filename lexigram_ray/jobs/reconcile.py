@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from lexigram_ray.core.errors import IntegrityError
 from lexigram_ray.jobs.records import LedgerEntry, LedgerState
@@ -11,6 +11,7 @@ from lexigram_ray.vectors.collection import Collection
 from lexigram_ray.vectors.writing import verify_documents
 
 DOCUMENTS_AT_ONCE = 10_000
+ROWS_AT_ONCE = 250_000
 NAMED = 5
 
 
@@ -38,15 +39,27 @@ def differing_rows(collection: Collection, entries: Iterable[LedgerEntry]) -> li
     """
     expected = {entry.document_id: entry for entry in entries if entry.state is LedgerState.DONE}
     wrong: list[LedgerEntry] = []
-    ids = list(expected)
-    for start in range(0, len(ids), DOCUMENTS_AT_ONCE):
-        part = ids[start : start + DOCUMENTS_AT_ONCE]
+    for part in _parts(expected):
         for document_id, rows in verify_documents(collection, part, collection.version).items():
             entry = expected[document_id]
             have = (rows.count, rows.distinct_ids, rows.digest)
             if have != (entry.chunks, entry.chunks, entry.chunks_digest):
                 wrong.append(entry)
     return wrong
+
+
+def _parts(entries: Mapping[str, LedgerEntry]) -> Iterator[list[str]]:
+    """Divide documents so that neither their number nor their rows grow out of hand."""
+    part: list[str] = []
+    rows = 0
+    for document_id, entry in entries.items():
+        if part and (len(part) == DOCUMENTS_AT_ONCE or rows + entry.chunks > ROWS_AT_ONCE):
+            yield part
+            part, rows = [], 0
+        part.append(document_id)
+        rows += entry.chunks
+    if part:
+        yield part
 
 
 def describe(collection: Collection, wrong: Sequence[LedgerEntry]) -> str:

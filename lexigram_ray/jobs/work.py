@@ -43,7 +43,9 @@ class Dispatcher:
         self._suspects: deque[Document] = deque()
         self._again: deque[Batch] = deque()
         self._changed: Counter[str] = Counter()
+        self._deaths: Counter[str] = Counter()
         self._condemned: list[Executed] = []
+        self._condemned_before = False
         self._fruitless = 0
         self._succeeded = False
         self._is_alone = False
@@ -74,10 +76,13 @@ class Dispatcher:
                     yield self._without_changed(completed.execution)
                     continue
                 self._note_crash(completed)
-                if was_alone:
-                    self._charge(completed)
-                else:
+                if not was_alone:
                     self._suspects.extend(completed.batch.documents)
+                elif (condemned := self._charge(completed)) is not None:
+                    self._condemned.append(condemned)
+            if self._succeeded and self._condemned:
+                yield Execution(units=tuple(self._condemned))
+                self._condemned.clear()
 
     def _room(self) -> int:
         return 1 if self._suspects or self._is_alone else self._pool.slots
@@ -90,13 +95,22 @@ class Dispatcher:
         self._is_alone = True
         return Batch((self._suspects.popleft(),))
 
-    def _charge(self, completed: Completed) -> None:
+    def _charge(self, completed: Completed) -> Executed | None:
+        """Count a death against the one document that it can be the fault of."""
         (document,) = completed.batch.documents
         crashes = self._count_crash(document.document_id)
+        self._deaths[document.document_id] += 1
         if crashes < self._budget:
             self._suspects.appendleft(document)
-        else:
-            self._condemned.append(_quarantined(document, crashes, completed.crash))
+            return None
+        if crashes > self._budget:
+            self._condemned_before = True
+        if self._succeeded:
+            self._fruitless = 0
+        # Deaths of an earlier run may have been the machine's: with those, it is not remembered.
+        in_this_run = self._deaths[document.document_id] >= self._budget
+        category = FailureCategory.INVALID_INPUT if in_this_run else FailureCategory.UNKNOWN
+        return _quarantined(document, crashes, completed.crash, category)
 
     def _note_crash(self, completed: Completed) -> None:
         self._fruitless += 1
@@ -104,20 +118,16 @@ class Dispatcher:
             raise _dying(self._fruitless, completed.crash)
 
     def _last_words(self) -> Execution:
-        """Pass sentence on those whose workers died each time, now that others have lived.
+        """Pass sentence in a run in which nothing but deaths has happened.
 
         Raises:
-            WorkerError: Nothing but deaths in the whole run: it is not the documents.
+            WorkerError: Several documents, for the first time: it may well be the machine.
         """
-        if self._succeeded:
-            return Execution(units=tuple(self._condemned))
-        if len(self._condemned) > 1:
+        if len(self._condemned) > 1 and not self._condemned_before:
             reason = self._condemned[0].failure
             raise _dying(self._fruitless, reason.reason if reason else "")
-        # One document alone cannot tell its own fault from the machine's: it is not remembered.
-        (unit,) = self._condemned
-        failure = replace(unit.failure, category=FailureCategory.UNKNOWN) if unit.failure else None
-        return Execution(units=(replace(unit, failure=failure),))
+        # The documents' fault cannot be told from the machine's: it is not remembered.
+        return Execution(units=tuple(_unremembered(unit) for unit in self._condemned))
 
     def _without_changed(self, execution: Execution) -> Execution:
         kept: list[Executed] = []
@@ -141,13 +151,21 @@ def _dying(deaths: int, last: str) -> WorkerError:
     )
 
 
-def _quarantined(document: Document, crashes: int, crash: str) -> Executed:
+def _quarantined(
+    document: Document, crashes: int, crash: str, category: FailureCategory
+) -> Executed:
     return Executed(
         document=document,
         outcome=Outcome.FAILED,
         failure=Failure(
-            category=FailureCategory.INVALID_INPUT,
+            category=category,
             code="quarantined",
             reason=f"its worker died {crashes} times while it was executed alone: {crash}",
         ),
     )
+
+
+def _unremembered(unit: Executed) -> Executed:
+    if unit.failure is None:
+        return unit
+    return replace(unit, failure=replace(unit.failure, category=FailureCategory.UNKNOWN))

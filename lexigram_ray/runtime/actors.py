@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayError, RayTaskError
 
 from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import EmbedderDiedError, WorkerError
@@ -72,14 +72,15 @@ class RemoteEmbedder:
         """Embed documents in order.
 
         Raises:
-            EmbedderDiedError: The actor died, and again when Ray had started it anew.
+            EmbedderDiedError: The actor died, again after a new start too, or Ray failed.
         """
         try:
             embedded: Embedded = ray.get(self._actor.embed.remote(texts, hashes))
             return embedded
-        except RayActorError as error:
-            raise EmbedderDiedError(f"the embedder died: {error}") from error
         except RayTaskError as error:
             if isinstance(error.cause, WorkerError):
                 raise error.cause from None
             raise
+        except RayError as error:
+            # Its death, out of memory, a lost node or object: no document's fault for certain.
+            raise EmbedderDiedError(f"the embedder does not answer: {error}") from error

@@ -121,3 +121,28 @@ def test_allowed_roots_are_paths_as_in_path_or_a_list_in_the_file(
     assert load_config().allowed_roots == (Path("/a"), Path("/b"))
     monkeypatch.setenv("LEX_AI_WORKERS__ALLOWED_ROOTS", "/c:/d")
     assert load_config().allowed_roots == (Path("/c"), Path("/d"))
+
+
+@pytest.mark.parametrize("roots", ["/data:", "", ":"])
+def test_an_empty_allowed_root_is_refused(monkeypatch: pytest.MonkeyPatch, roots: str) -> None:
+    monkeypatch.setenv("LEX_AI_WORKERS__ALLOWED_ROOTS", roots)
+    with pytest.raises(ConfigError, match="allowed_roots"):
+        load_config()
+
+
+def test_a_home_that_does_not_exist_is_a_wrong_setting() -> None:
+    with pytest.raises(ConfigError, match="scratch_dir"):
+        load_config(scratch_dir="~nobody-of-that-name/x")
+
+
+def test_a_heartbeat_as_long_as_the_lease_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEX_AI_WORKERS__JOBS__LEASE_SECONDS", "5")
+    with pytest.raises(ConfigError, match="heartbeat_seconds must be shorter"):
+        load_config()
+
+
+def test_the_default_state_directory_is_absolute_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", "relative")
+    assert load_config().state_dir == tmp_path / "relative/lexigram-ray"

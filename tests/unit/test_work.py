@@ -67,8 +67,10 @@ def _ingested(batch: Batch) -> Completed:
     return Completed(batch, Execution(units=tuple(units)))
 
 
-def _dispatch(pool: ScriptedPool, documents: list[Document]) -> dict[str, list[Executed]]:
-    crashes: Counter[str] = Counter()
+def _dispatch(
+    pool: ScriptedPool, documents: list[Document], crashes: Counter[str] | None = None
+) -> dict[str, list[Executed]]:
+    crashes = Counter() if crashes is None else crashes
 
     def count_crash(each: str) -> int:
         crashes[each] += 1
@@ -127,6 +129,36 @@ def test_a_few_documents_that_all_die_stop_the_run_because_it_may_be_the_machine
     pool = ScriptedPool(lambda batch: Completed(batch, crash="out of memory"))
     with pytest.raises(WorkerError, match=r"died in a row"):
         _dispatch(pool, [_document(Path(f"/d/{n}")) for n in range(4)])
+
+
+def test_documents_that_die_in_a_second_run_too_end_it_and_are_not_remembered() -> None:
+    documents = [_document(Path(f"/d/{n}")) for n in range(2)]
+    pool = ScriptedPool(lambda batch: Completed(batch, crash="SIGSEGV"))
+    crashes: Counter[str] = Counter()
+    with pytest.raises(WorkerError, match="died in a row"):
+        _dispatch(pool, documents, crashes)
+    ended = _dispatch(pool, documents, crashes)
+    failures = [units[0].failure for units in ended.values()]
+    assert len(failures) == 2
+    assert {failure.category for failure in failures if failure} == {FailureCategory.UNKNOWN}
+
+
+def test_deaths_of_an_earlier_run_do_not_make_one_more_death_unforgettable() -> None:
+    documents = [_document(Path(f"/d/{n}")) for n in range(40)]
+    deaths = 0
+
+    def rule(batch: Batch) -> Completed:
+        nonlocal deaths
+        if deaths < 2 and batch.documents[0].source == "/d/0":
+            deaths += 1
+            return Completed(batch, crash="out of memory")
+        return _ingested(batch)
+
+    earlier = Counter({document.document_id: 3 for document in documents})
+    ended = _dispatch(ScriptedPool(rule), documents, earlier)
+    failure = ended["/d/0"][0].failure
+    assert failure is not None
+    assert failure.category is FailureCategory.UNKNOWN
 
 
 def test_a_lone_document_whose_worker_dies_fails_and_is_not_remembered() -> None:
