@@ -1,7 +1,8 @@
-"""One converted model for all tests of this folder, and state directories that use it."""
+"""What tests of this folder share: a converted model, state directories, a store and its table."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,9 @@ import pytest
 from lexigram_ray.core.types import DEFAULT_MODEL
 from lexigram_ray.embedding.engine import load_provider
 from lexigram_ray.embedding.models import describe_model
+from lexigram_ray.jobs.store import Store
+from lexigram_ray.vectors.collection import Collection
+from tests.integration.commit_data import Place
 
 
 @pytest.fixture(scope="session")
@@ -46,3 +50,19 @@ SUBJECTS = {
     "bees.html": "<html><body><h1>Bees</h1><p>A bee tells of nectar by dancing.</p></body></html>",
     "steel.rst": "Steel\n=====\n\nIron with a little carbon becomes hard when it is quenched.\n",
 }
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path / "state")
+
+
+@pytest.fixture
+def store(place: Place) -> Iterator[Store]:
+    with place.open_store() as opened:
+        yield opened
+
+
+@pytest.fixture
+def collection(place: Place, store: Store) -> Collection:
+    return place.open_collection(store)

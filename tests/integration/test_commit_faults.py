@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -35,23 +35,6 @@ from tests.integration.commit_data import (
     states,
     wait_for_death,
 )
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path / "state")
-
-
-@pytest.fixture
-def store(place: Place) -> Iterator[Store]:
-    with place.open_store() as opened:
-        yield opened
-
-
-@pytest.fixture
-def collection(place: Place, store: Store) -> Collection:
-    return place.open_collection(store)
-
 
 # -- Killed in the middle --------------------------------------------------------------------------
 

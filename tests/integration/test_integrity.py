@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import lance
@@ -17,7 +17,6 @@ from lexigram_ray.vectors.collection import Collection
 from lexigram_ray.vectors.writing import remove_documents
 from tests.integration.commit_data import (
     NAME,
-    Place,
     assert_table_equals_ledger,
     claim_job,
     commit,
@@ -25,22 +24,6 @@ from tests.integration.commit_data import (
 )
 from tests.integration.local_ingest import ingest_here
 from tests.tables import sources
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path / "state")
-
-
-@pytest.fixture
-def store(place: Place) -> Iterator[Store]:
-    with place.open_store() as opened:
-        yield opened
-
-
-@pytest.fixture
-def collection(place: Place, store: Store) -> Collection:
-    return place.open_collection(store)
 
 
 def delete_one_row(collection: Collection) -> None:
