@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -26,6 +27,11 @@ def write_json(result: Mapping[str, object]) -> None:
     write_line(sys.stdout, json.dumps(result, ensure_ascii=False, indent=indent))
 
 
+def write_json_line(record: Mapping[str, object], stream: TextIO) -> None:
+    """Write one object of `--json-progress`."""
+    write_line(stream, json.dumps(record, ensure_ascii=False))
+
+
 def write_line(stream: TextIO, line: str) -> None:
     """Print a line that the stream's encoding cannot stop, and flush it."""
     data = f"{line}\n".encode("utf-8", errors="backslashreplace")
@@ -39,9 +45,15 @@ def write_line(stream: TextIO, line: str) -> None:
 
 
 def restore_terminal() -> None:
-    """Show the cursor again, without any lock or buffer: the process is about to end at once."""
-    if os.isatty(2):
-        os.write(2, SHOW_CURSOR)
+    """Show the cursor again, without any lock or buffer: the process is about to end at once.
+
+    During a run, descriptor 2 leads elsewhere: `sys.stderr` knows the terminal's (`cli.stray`).
+    """
+    # A stream without one, as `--json-progress` puts in place, has hidden no cursor.
+    with contextlib.suppress(OSError, ValueError):
+        terminal = sys.stderr.fileno()
+        if os.isatty(terminal):
+            os.write(terminal, SHOW_CURSOR)
 
 
 def is_terminal(stream: TextIO) -> bool:
@@ -71,13 +83,17 @@ def say(text: str, *, label: str = "", style: str = "bold") -> None:
     write_line(sys.stderr, prefix + text)
 
 
-def console(stream: TextIO) -> Console:
-    """Return a rich console that follows `wants_colour`; in a pipe, lines are never wrapped."""
+def console(stream: TextIO, *, make: type[Console] | None = None) -> Console:
+    """Return a rich console that follows `wants_colour`; in a pipe, lines are never wrapped.
+
+    One for `sys.stderr` goes on with the stream that stands there later: during a run, another.
+    """
     from rich.console import Console
 
-    colour = wants_colour(stream)
-    return Console(
-        file=stream,
+    colour, is_stderr = wants_colour(stream), stream is sys.stderr
+    return (make or Console)(
+        file=None if is_stderr else stream,
+        stderr=is_stderr,
         force_terminal=colour or is_terminal(stream),
         color_system="auto" if is_terminal(stream) and colour else ("standard" if colour else None),
         no_color=not colour,

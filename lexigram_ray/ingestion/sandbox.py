@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import selectors
@@ -85,6 +86,7 @@ class SandboxedParser:
             ChangedError: Its bytes are not those of `document.content_hash` any more.
             ParserTimeoutError: It took longer than `timeout_seconds`.
             ParserDiedError: The parser crashed on it, or needed too much memory.
+            ParserStartError: No parser process starts, or none lives until it is asked.
             DocumentError: It cannot be parsed.
             DiskFullError: Its text cannot be kept.
         """
@@ -113,6 +115,16 @@ class SandboxedParser:
         self.close()
 
     def _ask(self, request: frames.Message) -> frames.Message:
+        for _ in range(2):
+            # A process that ends a moment after it was looked at has not seen this document.
+            with contextlib.suppress(BrokenPipeError):
+                return self._ask_child(request)
+        raise ParserStartError(
+            "the parser processes end before they are asked anything",
+            hint="see `lexigram-ray doctor`; the machine may be out of memory",
+        )
+
+    def _ask_child(self, request: frames.Message) -> frames.Message:
         child = self._child
         if child is None or child.is_gone():
             # A child that died between two documents is no fault of the next one.
@@ -183,14 +195,18 @@ class SandboxedParser:
         child = self._new_child(scratch)
         try:
             child.ask(start, _START_SECONDS)
-        except (EOFError, OSError) as error:
-            reason = error.strerror if isinstance(error, OSError) else None
-            reason = reason or child.last_words()
+        except (EOFError, OSError, ValueError) as error:
+            # ValueError: it answers with something else than a message.
+            late = f"no answer within {_START_SECONDS:g} s"
+            reason = late if isinstance(error, TimeoutError) else child.last_words()
             child.end()
             raise ParserStartError(
                 f"the parser process does not start: {reason}",
                 hint="see `lexigram-ray doctor`; parser.memory_mb may be too low",
             ) from error
+        except BaseException:
+            child.end()
+            raise
         return child
 
     def _new_child(self, scratch: ScratchFolder) -> _Child:
@@ -207,9 +223,9 @@ class SandboxedParser:
             ) from error
 
     def _end_child(self) -> None:
-        if self._child is not None:
-            self._child.end()
-            self._child = None
+        child, self._child = self._child, None
+        if child is not None:
+            child.end()
 
     def _death(self, child: _Child) -> ParserDiedError:
         code = child.exit_code()
@@ -263,15 +279,14 @@ class _Child:
 
         Raises:
             TimeoutError: None came in `timeout` seconds.
-            EOFError: The process died.
+            BrokenPipeError: The process died before it had read the message.
+            EOFError: It died after that.
         """
         deadline = time.monotonic() + timeout
-        try:
-            self._requests.write(frames.pack(message))
-            self._requests.flush()
-        except BrokenPipeError as error:
-            raise EOFError from error
-        with selectors.DefaultSelector() as selector:
+        self._requests.write(frames.pack(message))
+        self._requests.flush()
+        # Unlike epoll, poll needs no descriptor: too many open files are no document's fault.
+        with selectors.PollSelector() as selector:
             selector.register(self._replies, selectors.EVENT_READ)
             reply = frames.read(lambda count: self._read(count, selector, deadline))
         if reply is None:
@@ -325,10 +340,15 @@ def _finish(process: subprocess.Popen[bytes], stderr: IO[bytes], scratch: Scratc
         # Not yet reaped, so the process id still is this child's.
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    for stream in (process.stdin, process.stdout, stderr):
-        if stream is not None:
-            stream.close()
-    scratch.remove()
+    with contextlib.ExitStack() as rest:
+        rest.callback(scratch.remove)
+        for stream in (process.stdout, stderr):
+            if stream is not None:
+                rest.callback(stream.close)
+        if process.stdin is not None:
+            # What a dead child has not read is still in the buffer, and closing tries to send it.
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()
 
 
 def _environment(scratch: Path) -> dict[str, str]:

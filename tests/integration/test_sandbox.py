@@ -29,9 +29,10 @@ from lexigram_ray.core.errors import (
 )
 from lexigram_ray.core.ids import document_id, hash_file, source_name
 from lexigram_ray.core.types import Document, FailureCategory, FileStamp
-from lexigram_ray.ingestion import sandbox
+from lexigram_ray.ingestion import frames, sandbox
 from lexigram_ray.ingestion.parsed_store import ParsedStore
 from lexigram_ray.ingestion.sandbox import SandboxedParser
+from lexigram_ray.ingestion.scratch import ScratchFolder
 from tests import documents
 
 pytestmark = pytest.mark.timeout(120)
@@ -446,6 +447,72 @@ def test_a_parser_that_cannot_start_says_so(store: ParsedStore, tmp_path: Path) 
     with (
         SandboxedParser(settings(), store, command=(sys.executable, "-c", "1/0")) as parser,
         pytest.raises(ParserStartError, match="does not start: ZeroDivisionError"),
+    ):
+        parser.parse(write(tmp_path, "one"))
+
+
+@pytest.fixture
+def slow_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask a process only when it has ended, as on a machine under load."""
+    ask = sandbox._Child.ask
+
+    def ask_late(child: sandbox._Child, message: frames.Message, timeout: float) -> frames.Message:
+        child._process.wait(timeout)
+        return ask(child, message, timeout)
+
+    monkeypatch.setattr(sandbox._Child, "ask", ask_late)
+
+
+@pytest.mark.usefixtures("slow_to_ask")
+def test_a_parser_that_ended_before_it_was_asked_anything_never_started(
+    store: ParsedStore, tmp_path: Path
+) -> None:
+    one = write(tmp_path, "one")
+    open_before = psutil.Process().num_fds()
+
+    with SandboxedParser(settings(), store, command=("/bin/false",)) as parser:
+        with pytest.raises(ParserStartError, match="does not start: without a word"):
+            parser.parse(one)
+
+        assert scratch(parser) == []
+    assert psutil.Process().num_fds() == open_before
+
+
+@pytest.mark.usefixtures("slow_to_ask")
+def test_a_forgotten_process_that_ended_before_it_was_asked_is_cleared_away_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raised: list[str] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda hook: raised.append(str(hook.exc_value)))
+    child = sandbox._Child(("/bin/false",), ScratchFolder(tmp_path))
+    with pytest.raises(BrokenPipeError):
+        child.ask({}, 10)
+
+    del child
+    gc.collect()
+
+    assert raised == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_process_that_ends_unseen_just_before_a_document_is_not_held_against_it(
+    parser: SandboxedParser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parser.parse(write(tmp_path, "one"))
+    for process in children():
+        process.kill()
+        process.wait()
+    looks = iter([False])
+    monkeypatch.setattr(sandbox._Child, "is_gone", lambda _child: next(looks))
+
+    assert parser.parse(write(tmp_path, "two")).text == "two"
+
+
+def test_a_parser_that_answers_nonsense_never_started(store: ParsedStore, tmp_path: Path) -> None:
+    nonsense = ("sh", "-c", r"printf '\000\000\000\001x'; exec sleep 60")
+    with (
+        SandboxedParser(settings(), store, command=nonsense) as parser,
+        pytest.raises(ParserStartError, match="does not start"),
     ):
         parser.parse(write(tmp_path, "one"))
 
