@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal, cast
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -34,14 +42,37 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class ServerSettings(_Section):
+    """An OpenAI-compatible server that makes the vectors instead of this machine."""
+
+    url: str | None = Field(None, description="Base URL, such as https://api.openai.com/v1")
+    api_key: SecretStr | None = Field(None, description="Sent as a bearer token")
+    api_key_file: Path | None = Field(None, description="A file that holds the key")
+    dimensions: int | None = Field(None, ge=1, description="Asked of the server, if it can shorten")
+    batch_texts: int = Field(256, ge=1, description="Most texts in a request")
+    batch_tokens: int = Field(100_000, ge=1, description="Most estimated tokens in a request")
+    concurrency: int = Field(8, ge=1, description="Requests at once")
+    tokens_per_minute: int | None = Field(None, ge=1, description="The account's budget")
+    max_text_tokens: int = Field(8191, ge=1, description="The model's limit of one text")
+    timeout_seconds: float = Field(60.0, gt=0, description="A request's time limit")
+    max_attempts: int = Field(8, ge=1, description="Tries of a request before its texts fail")
+
+
 class EmbeddingSettings(_Section):
     """Which model makes the vectors, and how exactly."""
 
     model: str = Field(DEFAULT_MODEL, description="Model name, or the path of its folder")
-    precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="auto is bf16 where the CPU computes in it, else fp32"
+    precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = Field(
+        "auto", description="auto is the half precision that this machine computes in, else fp32"
+    )
+    dimensions: int | None = Field(
+        None, ge=1, description="Keep only the first numbers of each vector, normalised again"
+    )
+    long_texts: Literal["truncate", "fail"] = Field(
+        "truncate", description="What becomes of a text beyond the model's limit"
     )
     cache: bool = Field(True, description="Keep every vector by the hash of its text")
+    server: ServerSettings = ServerSettings()  # pyright: ignore[reportCallIssue]
 
 
 class ChunkingSettings(_Section):
@@ -92,6 +123,12 @@ class RuntimeSettings(_Section):
         10.0, ge=0, description="Jobs estimated shorter than this run without Ray"
     )
     workers: int | None = Field(None, ge=1, description="Ingestion workers; else from the CPUs")
+    embedders: int | None = Field(
+        None, ge=1, description="Most embedders of a bulk job; else one a GPU, or one a node"
+    )
+    embedder_gpus: float | None = Field(
+        None, ge=0, description="GPUs that an embedder reserves; else nearly 1 where there are any"
+    )
 
 
 class WorkersConfig(BaseSettings):
@@ -302,6 +339,7 @@ class StatePaths:
         self.cache = data / "cache"
         self.payloads = data / "payloads"
         self.parsed = self.payloads / "parsed"
+        self.staged = self.payloads / "staged"
         self.models = config.state_dir / "models"
         self.logs = config.state_dir / "logs"
         self.scratch = config.scratch_dir or config.state_dir / "scratch"

@@ -12,12 +12,14 @@ WorkerError                        LEX_ERR_AIWORK_001
 │   └── PathNotAllowedError        path_not_allowed
 ├── UnreachableError               unreachable           exit 4
 │   ├── StoreUnreachableError      store_unreachable
-│   └── ClusterUnreachableError    cluster_unreachable
+│   ├── ClusterUnreachableError    cluster_unreachable
+│   └── EmbeddingServerError       server_unavailable
 ├── DiskFullError                  disk_full
 ├── IntegrityError                 integrity
 ├── LeaseLostError                 lease_lost
 ├── WriteConflictError             write_conflict
 ├── EmbeddingError                 embedding_failed
+│   └── TextsRefusedError          texts_refused         some texts, not the run
 ├── EmbedderDiedError              embedder_died
 ├── ParserStartError               parser_not_started
 └── DocumentError                  document              one document, not the run
@@ -37,7 +39,14 @@ WorkerError                        LEX_ERR_AIWORK_001
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 from lexigram_ray.core.types import FailureCategory
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class WorkerError(Exception):
@@ -151,6 +160,12 @@ class ClusterUnreachableError(UnreachableError):
     code = "cluster_unreachable"
 
 
+class EmbeddingServerError(UnreachableError):
+    """The server that makes the vectors does not answer, or has no capacity left."""
+
+    code = "server_unavailable"
+
+
 class DiskFullError(WorkerError):
     """No space is left where state is kept."""
 
@@ -184,6 +199,30 @@ class EmbeddingError(WorkerError):
 
     code = "embedding_failed"
     category = FailureCategory.TRANSIENT
+
+
+class TextsRefusedError(EmbeddingError):
+    """Some texts of a call have no vector; the others have theirs.
+
+    Args:
+        reasons: Why, by the text's position in the call.
+        vectors: float32, shape `(n, dim)`, for all texts of the call; rows of refused texts are
+            zeros.
+        truncated: Texts of the others that were cut at the model's limit.
+    """
+
+    code = "texts_refused"
+    category = FailureCategory.INVALID_INPUT
+
+    def __init__(
+        self, reasons: Mapping[int, str], vectors: NDArray[np.float32], *, truncated: int = 0
+    ) -> None:
+        position, reason = next(iter(sorted(reasons.items())))
+        more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+        super().__init__(f"text {position} of {len(vectors)}: {reason}{more}")
+        self.reasons = dict(reasons)
+        self.vectors = vectors
+        self.truncated = truncated
 
 
 class EmbedderDiedError(WorkerError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -26,12 +27,39 @@ class EmbeddingProvider(Protocol):
             float32, shape `(len(texts), spec.dimension)`, rows L2-normalised, never NaN.
 
         Raises:
+            TextsRefusedError: Some texts have no vector; the error holds those of the others.
             EmbeddingError: The model failed or returned what cannot be used.
         """
         ...
 
     def embed_query(self, text: str) -> NDArray[np.float32]:
         """Embed one query, with the model's query prompt: float32, shape `(spec.dimension,)`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountedVectors:
+    """What a call for vectors gave.
+
+    Attributes:
+        vectors: float32, shape `(n, dim)`, rows L2-normalised, never NaN.
+        truncated: How many of the call's texts, repeats too, were cut at the model's limit.
+    """
+
+    vectors: NDArray[np.float32]
+    truncated: int
+
+
+class CountingProvider(EmbeddingProvider, Protocol):
+    """A provider that tokenises here, and so knows which texts it cuts."""
+
+    def embed_counted(self, texts: Sequence[str]) -> CountedVectors:
+        """Embed documents, in order, as `embed_texts` does, and count.
+
+        Raises:
+            TextsRefusedError: Some texts have no vector; the error holds those of the others.
+            EmbeddingError: The model failed or returned what cannot be used.
+        """
         ...
 
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-# Texts tokenised at a time: enough to sort by length, little enough to hold in memory.
+# Texts tokenised at a time: enough to sort by length, little enough to hold in memory. The first
+# ones are fewer, because the device waits for them.
 WINDOW_TEXTS = 2048
+FIRST_WINDOW_TEXTS = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +40,15 @@ def distinct(texts: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:
     return list(places), inverse
 
 
-def windows(texts: Sequence[str], size: int = WINDOW_TEXTS) -> Iterator[NDArray[np.int64]]:
+def windows(
+    texts: Sequence[str], size: int = WINDOW_TEXTS, first: int = FIRST_WINDOW_TEXTS
+) -> Iterator[NDArray[np.int64]]:
     """Yield the positions of texts by windows, longest texts (in characters) first."""
-    order = np.argsort([-len(text) for text in texts], kind="stable")
-    for start in range(0, len(order), size):
-        yield order[start : start + size].astype(np.int64)
+    order = np.argsort([-len(text) for text in texts], kind="stable").astype(np.int64)
+    start, end = 0, first
+    while start < len(order):
+        yield order[start:end]
+        start, end = end, end + size
 
 
 def token_batches(
@@ -66,6 +72,28 @@ def token_batches(
         chosen = order[start : start + max(1, budget // longest)]
         start += len(chosen)
         yield _padded([ids[i] for i in chosen], rows[chosen], lengths[chosen], pad_id)
+
+
+def split(batch: TokenBatch, budget: int) -> list[TokenBatch]:
+    """Cut a batch, longest first as `token_batches` made it, into batches within `budget`.
+
+    Each is as wide as its own longest text; one text is never cut.
+    """
+    parts: list[TokenBatch] = []
+    start = 0
+    while start < len(batch.rows):
+        width = int(batch.lengths[start])
+        end = start + max(1, budget // width)
+        parts.append(
+            TokenBatch(
+                rows=batch.rows[start:end],
+                lengths=batch.lengths[start:end],
+                input_ids=np.ascontiguousarray(batch.input_ids[start:end, :width]),
+                attention_mask=np.ascontiguousarray(batch.attention_mask[start:end, :width]),
+            )
+        )
+        start = end
+    return parts
 
 
 def _padded(

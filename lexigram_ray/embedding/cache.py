@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,14 +14,19 @@ from numpy.typing import NDArray
 
 from lexigram_ray.core.errors import WriteConflictError
 from lexigram_ray.core.types import ModelSpec
-from lexigram_ray.embedding.cache_table import CachedRows, CacheTable, DamagedTableError, set_aside
+from lexigram_ray.embedding.cache_edge import DamagedTableError
+from lexigram_ray.embedding.cache_table import CacheTable
 from lexigram_ray.embedding.fingerprint import fingerprint
 from lexigram_ray.embedding.key_index import KeyIndex, keys_from_hex
+from lexigram_ray.embedding.use_notes import notes_folder
+from lexigram_ray.embedding.use_tally import UseTally
+from lexigram_ray.embedding.waiting_rows import WaitingRows
 
 FLUSH_ROWS = 8192
-# A row in use is written again, with a new date, once its date is that old: the clean-up can tell
-# used rows from others, and a re-run on the same day writes nothing.
-TOUCH_AFTER_DAYS = 7
+# What an interrupted run has to compute again.
+FLUSH_SECONDS = 10.0
+# Of the square of a vector's length: rounding, in whatever precision a model computes, is less.
+LENGTH_TOLERANCE = 1e-2
 
 logger = logging.getLogger(__name__)
 
@@ -39,18 +45,28 @@ class EmbeddingCache:
         root: The cache's directory; the table is `<root>/<fingerprint>.lance`.
         spec: Everything that changes the vectors.
         today: Days since 1970.
+        clock: Seconds, of any beginning.
 
     Raises:
         DiskFullError: No space to make the table.
         EmbeddingError: The machine does not let the table be read now.
     """
 
-    def __init__(self, root: Path, spec: ModelSpec, *, today: Callable[[], int] = days_now) -> None:
+    def __init__(
+        self,
+        root: Path,
+        spec: ModelSpec,
+        *,
+        today: Callable[[], int] = days_now,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.path = root / f"{fingerprint(spec)}.lance"
-        self._dimension = spec.dimension
+        self._spec = spec
         self._today = today
+        self._clock = clock
         self._use = threading.RLock()
-        self._pending: dict[str, tuple[NDArray[np.float32], int]] = {}
+        self._waiting = WaitingRows(spec.dimension)
+        self._tally = UseTally(notes_folder(self.path), today=today, clock=clock)
         self._open()
 
     def __len__(self) -> int:
@@ -68,38 +84,50 @@ class EmbeddingCache:
             zeros where not found.
 
         Raises:
+            ValueError: A hash has not 32 hex digits.
+            DiskFullError: No space is left for what was put before.
             EmbeddingError: The machine does not let the table be read now.
         """
+        keys = keys_from_hex(hashes)
         with self._use:
-            found = np.zeros(len(hashes), np.bool_)
-            vectors = np.zeros((len(hashes), self._dimension), np.float32)
-            for place, text_hash in enumerate(hashes) if self._pending else ():
-                pending = self._pending.get(text_hash)
-                if pending is not None:
-                    found[place], vectors[place] = True, pending[0]
-            self._fill_from_disk(hashes, found, vectors)
+            self._flush_if_due()
+            found = np.zeros(len(keys), np.bool_)
+            vectors = np.zeros((len(keys), self._spec.dimension), np.float32)
+            self._waiting.fill(keys, found, vectors)
+            self._fill_from_disk(keys, found, vectors)
+            self._tally.count(len(keys), int(np.count_nonzero(found)))
+            self._tally.write_if_due()
             return found, vectors
 
+    def contains(self, hashes: Sequence[str]) -> NDArray[np.bool_]:
+        """Tell which texts are cached, shape `(n,)`, without reading vectors: for a plan.
+
+        Raises:
+            ValueError: A hash has not 32 hex digits.
+        """
+        keys = keys_from_hex(hashes)
+        with self._use:
+            return self._waiting.contains(keys) | (self._index.find(keys) >= 0)
+
     def put(self, hashes: Sequence[str], vectors: NDArray[np.float32]) -> None:
-        """Keep vectors, shape `(n, dim)`; on disk after `flush`, or once enough have gathered.
+        """Keep vectors, shape `(n, dim)`, L2-normalised: others will not be found on disk.
+
+        They are on disk after `flush`, or once enough have gathered, or at the first use of the
+        cache ten seconds later.
 
         Raises:
             ValueError: Their shape is wrong, or a hash has not 32 hex digits.
             DiskFullError: No space is left.
         """
         kept = np.array(vectors, np.float32)
-        if kept.shape != (len(hashes), self._dimension):
+        if kept.shape != (len(hashes), self._spec.dimension):
             raise ValueError(
-                f"vectors of shape {kept.shape} for {len(hashes)} texts of {self._dimension}"
+                f"vectors of shape {kept.shape} for {len(hashes)} texts of {self._spec.dimension}"
             )
-        keys_from_hex(hashes)
+        keys = keys_from_hex(hashes)
         with self._use:
-            today = self._today()
-            self._pending.update(
-                (text_hash, (kept[place], today)) for place, text_hash in enumerate(hashes)
-            )
-            if len(self._pending) >= FLUSH_ROWS:
-                self.flush()
+            self._waiting.add(keys, kept, self._clock())
+            self._flush_if_due()
 
     def flush(self) -> None:
         """Write what has gathered, in one commit.
@@ -108,40 +136,46 @@ class EmbeddingCache:
             DiskFullError: No space is left; what has gathered is kept for another try.
         """
         with self._use:
-            if not self._pending:
+            if not len(self._waiting):
                 return
             try:
                 self._append()
-            except WriteConflictError as error:  # a cache may be late; the next flush takes these
-                logger.warning("%s; %d vectors wait", error, len(self._pending))
+            except (WriteConflictError, DamagedTableError) as error:
+                # A cache may be late; the next flush takes these.
+                logger.warning("%s; %d vectors wait", error, len(self._waiting))
                 return
-            except DamagedTableError as error:
-                self._begin_anew(error)
-                self._append()
-            self._pending.clear()
+            self._waiting.clear()
             self.refresh()
 
     def refresh(self) -> None:
         """See what other processes have written since."""
         with self._use:
             try:
-                added = self._table.advance()
+                keys, moved = self._table.advance()
             except DamagedTableError as error:
                 self._begin_anew(error)
                 return
-            if added is None:
-                self._index = KeyIndex()
-                added = self._table.keys
-            self._index.append(added)
+            if moved:
+                self._forget_rows()
+            self._index.append(keys)
 
     def close(self) -> None:
-        """Write what has gathered."""
-        self.flush()
+        """Write what has gathered, and note what was used."""
+        with self._use:
+            self.flush()
+            self._tally.write()
 
     def _open(self) -> None:
-        self._table = CacheTable(self.path, self._dimension)
+        self._table, keys = CacheTable.open(self.path, self._spec)
+        self._index_anew(keys)
+
+    def _index_anew(self, keys: NDArray[np.void]) -> None:
+        self._forget_rows()
+        self._index.append(keys)
+
+    def _forget_rows(self) -> None:
         self._index = KeyIndex()
-        self._index.append(self._table.keys)
+        self._tally.forget_rows()
 
     def _begin_anew(self, error: DamagedTableError) -> None:
         # Opening sees for itself whether the table is damaged: another process may already have
@@ -149,45 +183,48 @@ class EmbeddingCache:
         logger.debug("%s: %s", self.path, error)
         self._open()
 
+    def _flush_if_due(self) -> None:
+        since = self._waiting.since
+        late = since is not None and self._clock() - since >= FLUSH_SECONDS
+        if late or len(self._waiting) >= FLUSH_ROWS:
+            self.flush()
+
+    def _append(self) -> None:
+        rows = (self._waiting.keys, self._waiting.blocks, self._today())
+        try:
+            self._table.append(*rows)
+        except DamagedTableError as error:
+            self._begin_anew(error)
+            self._table.append(*rows)
+
     def _fill_from_disk(
-        self, hashes: Sequence[str], found: NDArray[np.bool_], vectors: NDArray[np.float32]
+        self, keys: NDArray[np.void], found: NDArray[np.bool_], vectors: NDArray[np.float32]
     ) -> None:
         places = np.flatnonzero(~found)
-        keys = keys_from_hex([hashes[int(place)] for place in places])
         try:
-            hits, read = self._fetch(keys)
+            hits, rows, read = self._fetch(keys[places])
         except DamagedTableError as error:
             # Perhaps a clean-up has removed the files of this version: the newest one decides.
             self._begin_anew(error)
             try:
-                hits, read = self._fetch(keys)
+                hits, rows, read = self._fetch(keys[places])
             except DamagedTableError as lasting:
-                set_aside(self.path, str(lasting))
-                self._open()
+                self._index_anew(self._table.replace_damaged(str(lasting)))
                 return
         places = places[hits]
-        good = np.logical_and.reduce(np.isfinite(read.vectors), axis=1)
+        # A page that the disk has lost is zeros or anything else, and Lance has no checksums.
+        with np.errstate(over="ignore", invalid="ignore"):
+            good = np.abs(np.einsum("ij,ij->i", read, read) - 1) < LENGTH_TOLERANCE
         if not good.all():
-            logger.warning("%s holds %d vectors that are not finite", self.path, (~good).sum())
-        found[places[good]] = True
-        vectors[places[good]] = read.vectors[good]
-        self._touch([hashes[int(place)] for place in places], read, good)
+            logger.warning("%s holds %d vectors not of length 1", self.path, (~good).sum())
+            places, rows, read = places[good], rows[good], read[good]
+        found[places] = True
+        vectors[places] = read
+        self._tally.use(rows, keys[places])
 
-    def _fetch(self, keys: NDArray[np.void]) -> tuple[NDArray[np.intp], CachedRows]:
+    def _fetch(
+        self, keys: NDArray[np.void]
+    ) -> tuple[NDArray[np.intp], NDArray[np.int64], NDArray[np.float32]]:
         rows = self._index.find(keys)
         hits = np.flatnonzero(rows >= 0)
-        return hits, self._table.read(rows[hits])
-
-    def _touch(self, hashes: Sequence[str], read: CachedRows, good: NDArray[np.bool_]) -> None:
-        stale = good & (read.last_used <= self._today() - TOUCH_AFTER_DAYS)
-        for place in np.flatnonzero(stale).tolist():
-            self._pending[hashes[place]] = (read.vectors[place], int(read.created[place]))
-
-    def _append(self) -> None:
-        waiting = list(self._pending.values())
-        self._table.append(
-            keys_from_hex(list(self._pending)),
-            np.stack([vector for vector, _ in waiting]),
-            np.array([created for _, created in waiting], np.int32),
-            self._today(),
-        )
+        return hits, rows[hits], self._table.read(rows[hits], keys[hits])

@@ -8,141 +8,140 @@ import random
 import shutil
 import tempfile
 import time
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Generator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lexigram_ray.core.errors import DiskFullError, EmbeddingError, WriteConflictError
-from lexigram_ray.embedding.key_index import HALVES, KEY_BYTES
-from lexigram_ray.embedding.locks import exclusive_lock
+from lexigram_ray.core.errors import WriteConflictError
+from lexigram_ray.core.types import ModelSpec
+from lexigram_ray.embedding.cache_edge import DamagedTableError, cache_errors, folder_errors
+from lexigram_ray.embedding.cache_schema import cache_schema, day_array, key_array, keys_of
+from lexigram_ray.embedding.key_index import HALVES
+from lexigram_ray.embedding.locks import exclusive_lock, shared_lock
 
 if TYPE_CHECKING:
     import lance
-    import pyarrow as pa
 
 COMMIT_ATTEMPTS = 6
-# Lance has no error classes of its own: what is not damage is told by its text, here only.
-NOT_FOUND = "was not found"
-CONFLICT = ("commit conflict", "concurrent", "incompatible transaction")
-NO_SPACE = ("no space left", "disk quota exceeded", "os error 28", "storagefull")
-# Passing troubles of the machine: the table is as good as before.
-PASSING = (
-    "permission denied",
-    "too many open files",
-    "read-only file system",
-    "timed out",
-    "cannot allocate memory",
-    "input/output error",
-    "interrupted",
-)
+LOCK_PATIENCE_SECONDS = 120.0
 
 logger = logging.getLogger(__name__)
-
-
-class DamagedTableError(EmbeddingError):
-    """The table cannot be read, and not for a passing reason."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CachedRows:
-    """Rows of the table.
-
-    Attributes:
-        vectors: float32, shape `(n, dim)`; not yet checked.
-        created: Days since 1970, int32, shape `(n,)`.
-        last_used: The same.
-    """
-
-    vectors: NDArray[np.float32]
-    created: NDArray[np.int32]
-    last_used: NDArray[np.int32]
 
 
 class CacheTable:
     """One version of the table. Row numbers hold for it, and across `advance` where that says so.
 
-    Args:
-        path: The `.lance` folder; made if there is none.
-        dimension: Length of a vector.
-
-    Raises:
-        DiskFullError: No space to make it.
-        EmbeddingError: The machine does not let it be read now.
+    Use `CacheTable.open`.
     """
 
-    def __init__(self, path: Path, dimension: int) -> None:
+    def __init__(self, path: Path, spec: ModelSpec) -> None:
         self._path = path
-        self._dimension = dimension
-        self._schema = _schema(dimension)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with exclusive_lock(path.with_name(f".{path.stem}.lock")):
-            self._table, self.keys = self._open_or_make()
-        self._fragments = _fragments(self._table)
+        self._dimension = spec.dimension
+        self._schema = cache_schema(spec)
 
-    def _open_or_make(self) -> tuple[lance.LanceDataset, NDArray[np.void]]:
-        if not self._path.exists():
-            self._make()
-        try:
-            return self._open()
-        except DamagedTableError as error:
-            set_aside(self._path, str(error))
-        self._make()
-        return self._open()
+    @classmethod
+    def open(cls, path: Path, spec: ModelSpec) -> tuple[CacheTable, NDArray[np.void]]:
+        """Open a table at its newest version; what cannot be used there is set aside.
 
-    def advance(self) -> NDArray[np.void] | None:
+        Args:
+            path: The `.lance` folder; made if there is none.
+            spec: The model whose vectors it holds.
+
+        Returns:
+            The table, and the keys of all its rows, shape `(n,)`.
+
+        Raises:
+            DiskFullError: No space to make it.
+            EmbeddingError: The machine does not let it be read now.
+        """
+        table = cls(path, spec)
+        with folder_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        # The keys too: it may be cleared as soon as the lock is let go.
+        with table._locked():
+            return table, table._open_or_make()
+
+    def replace_damaged(self, why: str) -> NDArray[np.void]:
+        """Set the table aside, whose rows cannot be read, and go on with a new one.
+
+        Where another process has already done so, the new one is its.
+
+        Args:
+            why: What reading said.
+
+        Returns:
+            The keys of all rows of the new table, shape `(n,)`.
+
+        Raises:
+            DiskFullError: No space to make it.
+            EmbeddingError: The machine does not let it be made now.
+        """
+        failed = self._fragments
+        with self._locked():
+            keys = self._open_or_make()
+            if self._fragments[: len(failed)] != failed:
+                return keys
+            set_aside(self._path, why)
+            return self._open_or_make()
+
+    def advance(self) -> tuple[NDArray[np.void], bool]:
         """Go to the newest version, in which other processes may have appended.
 
         Returns:
-            The keys of the rows added behind the known ones, shape `(n,)`; None where the known
-            rows have moved (a clean-up): then all keys stand in `keys`.
+            The keys of the rows added behind the known ones, shape `(n,)`, and False; or the keys
+            of all rows, and True where the known ones have moved or are gone (a clean-up, a cleared
+            cache).
 
         Raises:
             DamagedTableError: The table cannot be read any more.
         """
-        with _reading(self._path):
+        with cache_errors(self._path):
             newest = self._dataset()
-            if newest.version == self._table.version:
-                return np.empty(0, HALVES)
+            # Its number alone does not tell a version: a cleared cache counts from 1 again.
             known, fragments = self._fragments, _fragments(newest)
             moved = fragments[: len(known)] != known
-            added = newest.get_fragments()[0 if moved else len(known) :]
-            keys = _read_keys(newest, added)
+            keys = _read_keys(newest, newest.get_fragments()[0 if moved else len(known) :])
             self._table, self._fragments = newest, fragments
-            if not moved:
-                return keys
-            self.keys = keys
-            return None
+            return keys, moved
 
-    def read(self, rows: NDArray[np.int64]) -> CachedRows:
-        """Read rows by their numbers, in order.
+    def read(self, rows: NDArray[np.int64], keys: NDArray[np.void]) -> NDArray[np.float32]:
+        """Read vectors by their rows, in order.
+
+        Args:
+            rows: Row numbers, shape `(n,)`.
+            keys: What must stand there: another text's vector would never be noticed later.
+
+        Returns:
+            float32, shape `(n, dim)`; not yet checked to be of length 1.
 
         Raises:
-            DamagedTableError: They cannot be read.
+            DamagedTableError: They cannot be read, or belong to other keys.
         """
+        if not len(rows):
+            return np.empty((0, self._dimension), np.float32)
         # In ascending order and once each, which is what Lance reads quickest.
         once, inverse = np.unique(rows, return_inverse=True)
-        with _reading(self._path):
-            taken = self._table.take(once, columns=["vector", "created_day", "last_used_day"])
+        with cache_errors(self._path):
+            taken = self._table.take(once, columns=["key", "vector"])
             flat = taken.column("vector").combine_chunks().flatten().to_numpy()
-            vectors = flat.reshape(len(once), self._dimension)[inverse]
-            created, last_used = (
-                taken.column(name).combine_chunks().cast("int32").to_numpy()[inverse]
-                for name in ("created_day", "last_used_day")
-            )
-            return CachedRows(vectors=vectors, created=created, last_used=last_used)
+        if not np.array_equal(keys_of(taken.column("key"))[inverse], keys):
+            raise DamagedTableError("its rows are not where its keys say")
+        vectors = flat.reshape(len(once), self._dimension)
+        return vectors if len(once) == len(rows) and (rows == once).all() else vectors[inverse]
 
     def append(
-        self,
-        keys: NDArray[np.void],
-        vectors: NDArray[np.float32],
-        created: NDArray[np.int32],
-        last_used: int,
+        self, keys: NDArray[np.void], blocks: Sequence[NDArray[np.float32]], day: int
     ) -> None:
         """Append rows in one commit, beside whoever else appends.
+
+        Args:
+            keys: Shape `(n,)`.
+            blocks: Their vectors, each of shape `(some, dim)`.
+            day: Days since 1970.
 
         Raises:
             DiskFullError: No space is left.
@@ -152,17 +151,20 @@ class CacheTable:
         import lance
         import pyarrow as pa
 
-        days = pa.array(created, pa.int32()).cast(pa.date32())
-        used = pa.array(np.full(len(keys), last_used, np.int32)).cast(pa.date32())
-        key = pa.FixedSizeBinaryArray.from_buffers(
-            pa.binary(KEY_BYTES), len(keys), [None, pa.py_buffer(keys.tobytes())]
+        days = day_array(np.full(len(keys), day, np.int32))
+        vectors = pa.chunked_array(
+            pa.FixedSizeListArray.from_arrays(
+                pa.array(np.ascontiguousarray(block, np.float32).reshape(-1)), self._dimension
+            )
+            for block in blocks
         )
-        flat = pa.array(np.ascontiguousarray(vectors, np.float32).reshape(-1))
-        vector = pa.FixedSizeListArray.from_arrays(flat, self._dimension)
-        table = pa.table([key, vector, days, used], schema=self._schema)
+        table = pa.table([key_array(keys), vectors, days, days], schema=self._schema)
         for attempt in range(COMMIT_ATTEMPTS):
             try:
-                with _reading(self._path):
+                # Not while it is cleared: Lance would put a half of a table in its place.
+                with cache_errors(self._path), self._shared():
+                    if not self._path.exists():
+                        raise DamagedTableError("it is gone")
                     lance.write_dataset(table, str(self._path), mode="append")
             except WriteConflictError:
                 if attempt + 1 == COMMIT_ATTEMPTS:
@@ -171,10 +173,32 @@ class CacheTable:
             else:
                 return
 
-    def _open(self) -> tuple[lance.LanceDataset, NDArray[np.void]]:
-        with _reading(self._path):
-            table = self._dataset()
-            return table, _read_keys(table, table.get_fragments())
+    @contextlib.contextmanager
+    def _locked(self) -> Generator[None]:
+        with (
+            folder_errors(self._path),
+            exclusive_lock(lock_of(self._path), patience=LOCK_PATIENCE_SECONDS),
+        ):
+            yield
+
+    def _shared(self) -> AbstractContextManager[None]:
+        return shared_lock(lock_of(self._path), patience=LOCK_PATIENCE_SECONDS)
+
+    def _open_or_make(self) -> NDArray[np.void]:
+        if not self._path.exists():
+            self._make()
+        try:
+            return self._read_anew()
+        except DamagedTableError as error:
+            set_aside(self._path, str(error))
+        self._make()
+        return self._read_anew()
+
+    def _read_anew(self) -> NDArray[np.void]:
+        with cache_errors(self._path):
+            self._table = self._dataset()
+            self._fragments = _fragments(self._table)
+            return _read_keys(self._table, self._table.get_fragments())
 
     def _dataset(self) -> lance.LanceDataset:
         import lance
@@ -192,13 +216,18 @@ class CacheTable:
             dir=self._path.parent, prefix=f".{self._path.stem}.new-"
         ) as temporary:
             new = Path(temporary, "table")
-            with _reading(self._path):
+            with cache_errors(self._path):
                 lance.write_dataset(self._schema.empty_table(), str(new), mode="create")
             try:
                 new.rename(self._path)
             except OSError:
                 if not self._path.exists():
                     raise
+
+
+def lock_of(path: Path) -> Path:
+    """Return the lock of a table: shared by appending, exclusive for making and clearing it."""
+    return path.with_name(f".{path.stem}.lock")
 
 
 def set_aside(path: Path, why: str) -> None:
@@ -214,51 +243,16 @@ def set_aside(path: Path, why: str) -> None:
     )
 
 
-def _schema(dimension: int) -> pa.Schema:
-    import pyarrow as pa
-
-    return pa.schema(
-        [
-            pa.field("key", pa.binary(KEY_BYTES), nullable=False),
-            pa.field("vector", pa.list_(pa.float32(), dimension), nullable=False),
-            pa.field("created_day", pa.date32(), nullable=False),
-            pa.field("last_used_day", pa.date32(), nullable=False),
-        ]
-    )
-
-
-def _fragments(table: lance.LanceDataset) -> list[tuple[int, int, int]]:
-    described = [fragment.metadata for fragment in table.get_fragments()]
-    return [(m.id, m.physical_rows, m.num_deletions) for m in described]
+def _fragments(table: lance.LanceDataset) -> list[tuple[str, int, int]]:
+    # A data file's name is unique for good, which fragments' numbers are not.
+    return [
+        (str(fragment.data_files()[0].path), described.physical_rows, described.num_deletions)
+        for fragment in table.get_fragments()
+        for described in (fragment.metadata,)
+    ]
 
 
 def _read_keys(table: lance.LanceDataset, fragments: list[lance.LanceFragment]) -> NDArray[np.void]:
     if not fragments:
         return np.empty(0, HALVES)
-    column = table.scanner(columns=["key"], fragments=fragments).to_table().column("key")
-    parts = [
-        np.frombuffer(chunk.buffers()[1], HALVES, count=len(chunk), offset=chunk.offset * KEY_BYTES)
-        for chunk in column.chunks
-    ]
-    return np.concatenate(parts) if parts else np.empty(0, HALVES)
-
-
-@contextlib.contextmanager
-def _reading(path: Path) -> Generator[None]:
-    """Translate what Lance raises, at one edge."""
-    try:
-        yield
-    except (OSError, ValueError, RuntimeError) as error:
-        text = str(error).lower()
-        if any(sign in text for sign in NO_SPACE):
-            raise DiskFullError(
-                f"no space left for the embedding cache in {path.parent}",
-                hint="free some space, or switch the cache off",
-            ) from error
-        if any(sign in text for sign in CONFLICT):
-            raise WriteConflictError(f"another process changed {path} first") from error
-        if isinstance(error, PermissionError) or any(sign in text for sign in PASSING):
-            raise EmbeddingError(
-                f"the embedding cache {path} is not accessible: {error}"
-            ) from error
-        raise DamagedTableError(str(error).partition(", /")[0][:300]) from error
+    return keys_of(table.scanner(columns=["key"], fragments=fragments).to_table().column("key"))

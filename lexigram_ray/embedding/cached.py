@@ -3,33 +3,50 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lexigram_ray.core.errors import EmbeddingError
+from lexigram_ray.core.errors import EmbeddingError, TextsRefusedError
 from lexigram_ray.core.protocols import EmbeddingProvider
 from lexigram_ray.core.types import ModelSpec
 from lexigram_ray.embedding.cache import EmbeddingCache
 
+NOT_FINITE = "the model gave a vector that is not finite"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embedded:
-    """What became of some texts.
+    """What became of some texts: `computed + cached + len(refused)` is their number.
 
     Attributes:
-        vectors: float32, shape `(n, dim)`, rows L2-normalised, in the texts' order.
+        vectors: float32, shape `(n, dim)`, rows L2-normalised, in the texts' order; zeros where
+            refused.
         computed: Distinct texts that the model embedded.
-        cached: The other texts: found in the cache, or repeats within the call.
+        cached: Texts found in the cache, and repeats within the call.
         fresh: Shape `(n,)`; True at the text for which the model computed a vector.
+        refused: Why a text has no vector, by its position; equal texts are refused together.
+        truncated: Distinct texts of `computed` that were cut at the model's limit, where the
+            provider counts them.
     """
 
     vectors: NDArray[np.float32]
     computed: int
     cached: int
     fresh: NDArray[np.bool_]
+    refused: Mapping[int, str] = field(default_factory=dict[int, str])
+    truncated: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """The provider's: `vectors` of all texts of a call, `reasons` by position in it."""
+
+    vectors: NDArray[np.float32]
+    reasons: Mapping[int, str]
+    truncated: int
 
 
 class CachedEmbedder:
@@ -39,6 +56,8 @@ class CachedEmbedder:
         provider: Loads the model; called at the first miss, so a wholly cached job never does.
         cache: None embeds every distinct text anew.
         spec: The model that `provider` will load.
+        owns_provider: Whether `close` closes it; not one that a user has given, who may go on
+            with it.
     """
 
     def __init__(
@@ -46,10 +65,13 @@ class CachedEmbedder:
         provider: Callable[[], EmbeddingProvider],
         cache: EmbeddingCache | None,
         spec: ModelSpec,
+        *,
+        owns_provider: bool = True,
     ) -> None:
         self._load = provider
         self._cache = cache
         self._spec = spec
+        self._owns_provider = owns_provider
         self._loading = threading.Lock()
         self._provider: EmbeddingProvider | None = None
 
@@ -66,30 +88,37 @@ class CachedEmbedder:
         """
         if len(texts) != len(hashes):
             raise ValueError(f"{len(texts)} texts with {len(hashes)} hashes")
-        if self._cache is not None:
-            found, vectors = self._cache.lookup(hashes)
-        else:
-            found = np.zeros(len(texts), np.bool_)
-            vectors = np.zeros((len(texts), self._spec.dimension), np.float32)
-        # Each missing hash once, with the first text that has it.
-        missing: dict[str, int] = {}
-        for place in np.flatnonzero(~found).tolist():
-            missing.setdefault(hashes[place], place)
-        if missing:
-            computed = self._compute([texts[place] for place in missing.values()])
-            if self._cache is not None:
-                self._cache.put(list(missing), computed)
-            order = {text_hash: row for row, text_hash in enumerate(missing)}
-            for place in np.flatnonzero(~found).tolist():
-                vectors[place] = computed[order[hashes[place]]]
+        found, vectors = self._look_up(hashes)
         fresh = np.zeros(len(texts), np.bool_)
-        fresh[list(missing.values())] = True
-        computed_count = len(missing)
+        refused: dict[int, str] = {}
+        truncated = 0
+        places = np.flatnonzero(~found)
+        if len(places):
+            # Each missing hash once, with the first text that has it.
+            first: dict[str, int] = {}
+            for place in places.tolist():
+                first.setdefault(hashes[place], place)
+            answer = self._compute([texts[place] for place in first.values()])
+            self._keep(list(first), answer)
+            row_of = {text_hash: row for row, text_hash in enumerate(first)}
+            rows = np.array([row_of[hashes[place]] for place in places.tolist()], np.intp)
+            vectors[places] = answer.vectors[rows]
+            fresh[list(first.values())] = True
+            refused = {
+                place: answer.reasons[row]
+                for place, row in zip(places.tolist(), rows.tolist(), strict=True)
+                if row in answer.reasons
+            }
+            fresh[list(refused)] = False
+            truncated = answer.truncated
+        computed = int(np.count_nonzero(fresh))
         return Embedded(
             vectors=vectors,
-            computed=computed_count,
-            cached=len(texts) - computed_count,
+            computed=computed,
+            cached=len(texts) - computed - len(refused),
             fresh=fresh,
+            refused=refused,
+            truncated=truncated,
         )
 
     def flush(self) -> None:
@@ -98,23 +127,67 @@ class CachedEmbedder:
             self._cache.flush()
 
     def close(self) -> None:
-        """Flush, and let go of the model."""
-        if self._cache is not None:
-            self._cache.close()
-        with self._loading:
-            self._provider = None
+        """Flush, and let go of the model, whether or not the cache can be written.
 
-    def _compute(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        with self._loading:
-            if self._provider is None:
-                self._provider = self._load()
-            provider = self._provider
-        vectors = np.asarray(provider.embed_texts(texts), np.float32)
+        Raises:
+            DiskFullError: The cache has no space left.
+        """
+        try:
+            if self._cache is not None:
+                self._cache.close()
+        finally:
+            with self._loading:
+                provider, self._provider = self._provider, None
+            # Of a server: calls that wait for their turn end now.
+            close = getattr(provider, "close", None)
+            if self._owns_provider and callable(close):
+                close()
+
+    def _look_up(self, hashes: Sequence[str]) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+        if self._cache is not None:
+            return self._cache.lookup(hashes)
+        size = (len(hashes), self._spec.dimension)
+        return np.zeros(len(hashes), np.bool_), np.zeros(size, np.float32)
+
+    def _keep(self, hashes: list[str], answer: _Answer) -> None:
+        if self._cache is None:
+            return
+        if not answer.reasons:
+            self._cache.put(hashes, answer.vectors)
+            return
+        good = [row for row in range(len(hashes)) if row not in answer.reasons]
+        self._cache.put([hashes[row] for row in good], answer.vectors[good])
+
+    def _compute(self, texts: Sequence[str]) -> _Answer:
+        answer = _ask(self._loaded(), texts)
+        vectors = np.asarray(answer.vectors, np.float32)
         if vectors.shape != (len(texts), self._spec.dimension):
             raise EmbeddingError(
                 f"model {self._spec.name} returned vectors of shape {vectors.shape}, "
                 f"not {(len(texts), self._spec.dimension)}"
             )
-        if not np.isfinite(vectors).all():
-            raise EmbeddingError(f"model {self._spec.name} returned vectors that are not finite")
-        return vectors
+        reasons = dict(answer.reasons)
+        for row in np.flatnonzero(~np.isfinite(vectors).all(axis=1)).tolist():
+            reasons.setdefault(row, NOT_FINITE)
+        if reasons:
+            vectors = vectors.copy()
+            vectors[list(reasons)] = 0
+        return _Answer(vectors, reasons, answer.truncated)
+
+    def _loaded(self) -> EmbeddingProvider:
+        with self._loading:
+            if self._provider is None:
+                self._provider = self._load()
+            return self._provider
+
+
+def _ask(provider: EmbeddingProvider, texts: Sequence[str]) -> _Answer:
+    # Not part of the protocol: only a provider that tokenises here can count what it cuts.
+    counted = getattr(provider, "embed_counted", None)
+    try:
+        if counted is None:
+            return _Answer(provider.embed_texts(texts), {}, 0)
+        result = counted(texts)
+        return _Answer(result.vectors, {}, int(result.truncated))
+    except TextsRefusedError as error:
+        return _Answer(error.vectors, error.reasons, int(getattr(error, "truncated", 0)))

@@ -1,4 +1,4 @@
-"""torch to OpenVINO, once a model: converted, checked against torch, kept."""
+"""torch to OpenVINO, and floats to int8: once a model, checked against what it was, kept."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lexigram_ray.core.errors import EmbeddingError, ModelNotFoundError
+from lexigram_ray.core.errors import ConfigError, EmbeddingError, ModelNotFoundError
 from lexigram_ray.embedding import model_store
 from lexigram_ray.embedding.fingerprint import fingerprint
 from lexigram_ray.embedding.inference import Backend, vectors_of
@@ -20,6 +20,7 @@ from lexigram_ray.embedding.locks import exclusive_lock
 from lexigram_ray.embedding.models import LocalModel
 from lexigram_ray.embedding.openvino_engine import OpenVinoBackend
 from lexigram_ray.embedding.openvino_import import import_openvino
+from lexigram_ray.embedding.quantization import INT8, in_floats, quantise
 from lexigram_ray.embedding.tokenizing import TextEncoder, load_tokenizer
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from lexigram_ray.embedding.torch_engine import TorchBackend
 
 MIN_COSINE = 0.999
+# Good models keep 0.98 on each text; one that loses so much finds other neighbours.
+MIN_COSINE_INT8 = 0.9
 # Short and long, plain and odd, so that batches have padding and no branch of a trace is missed.
 CANARIES = (
     "",
@@ -62,6 +65,8 @@ def converted(model: LocalModel, *, models_dir: Path, threads: int) -> Converted
 
     Raises:
         ModelNotFoundError: It has to be converted, and torch or transformers is not installed.
+        ConfigError: It is to be int8, and that cannot be had.
+        EmbeddingError: Making it int8 failed.
     """
     target = models_dir / fingerprint(model.spec)
     kept = model_store.read_kept(target)
@@ -69,13 +74,32 @@ def converted(model: LocalModel, *, models_dir: Path, threads: int) -> Converted
         try:
             kept = _convert_and_keep(model, target, threads)
         except OSError as error:
+            if model.spec.precision == INT8:
+                raise _no_int8(model, f"it cannot be kept in {models_dir}: {error}") from error
             logger.warning("converted model cannot be kept in %s: %s", models_dir, error)
             return _convert_in_memory(model, threads)
-    if kept.backend != "openvino":
-        return None
-    return ConvertedModel(
-        model=kept.folder / model_store.MODEL, tokenizer_file=kept.folder / model_store.TOKENIZER
-    )
+    if kept.backend == "openvino":
+        return ConvertedModel(
+            model=kept.folder / model_store.MODEL,
+            tokenizer_file=kept.folder / model_store.TOKENIZER,
+        )
+    if model.spec.precision == INT8:
+        raise _no_int8(model, str(kept.facts.get("reason")))
+    return None
+
+
+def converted_floats(model: LocalModel, *, models_dir: Path, threads: int) -> ConvertedModel:
+    """Return the converted model that an int8 model is made of.
+
+    Raises:
+        ModelNotFoundError: It has to be converted, and torch or transformers is not installed.
+        ConfigError: Only torch can run it.
+    """
+    floats = in_floats(model.uncut, "fp32")
+    found = converted(floats, models_dir=models_dir, threads=threads)
+    if found is None:
+        raise _no_int8(model, "OpenVINO does not run it")
+    return found
 
 
 def _is_current(kept: model_store.KeptModel) -> bool:
@@ -97,7 +121,10 @@ def _convert_and_keep(model: LocalModel, target: Path, threads: int) -> model_st
             "openvino": metadata.version("openvino"),
         }
         with model_store.new_folder(target, facts) as folder:
-            facts.update(_convert_into(folder, model, threads))
+            if model.spec.precision == INT8:
+                facts.update(_quantise_into(folder, model, target.parent, threads))
+            else:
+                facts.update(_convert_into(folder, model, threads))
     kept = model_store.read_kept(target)
     if kept is None:
         raise OSError(errno.EIO, "the converted model was not written whole", str(target))
@@ -123,11 +150,40 @@ def _convert_into(folder: Path, model: LocalModel, threads: int) -> dict[str, ob
     return {"backend": "openvino", "cosine": cosine}
 
 
+def _quantise_into(
+    folder: Path, model: LocalModel, models_dir: Path, threads: int
+) -> dict[str, object]:
+    source = converted_floats(model, models_dir=models_dir, threads=threads)
+    if not isinstance(source.model, Path):
+        raise OSError(errno.EIO, "nor can the model that it is made of", str(models_dir))
+    logger.info("model %s is made int8, once: it takes a minute or so", model.spec.name)
+    path = folder / model_store.MODEL
+    facts = quantise(model, source.model, path)
+    floats = OpenVinoBackend(source.model, precision="fp32", threads=threads)
+    cosine = _agreement(model, path, floats, threads)
+    if cosine < MIN_COSINE_INT8:
+        _empty(folder)
+        return {**facts, "backend": "none", "reason": f"its cosine to fp32 is only {cosine:.3f}"}
+    shutil.copyfile(source.tokenizer_file, folder / model_store.TOKENIZER)
+    logger.info("model %s made int8, cosine %.4f", model.spec.name, cosine)
+    return {**facts, "backend": "openvino", "cosine": cosine}
+
+
+def _no_int8(model: LocalModel, reason: str) -> ConfigError:
+    return ConfigError(
+        f"model {model.spec.name} cannot be had in int8: {reason}", hint="leave --precision out"
+    )
+
+
 def _torch_stays(folder: Path, model: LocalModel, reason: str) -> dict[str, object]:
     logger.warning("model %s stays on torch: %s", model.spec.name, reason)
+    _empty(folder)
+    return {"backend": "torch", "reason": reason}
+
+
+def _empty(folder: Path) -> None:
     for path in folder.iterdir():
         path.unlink()
-    return {"backend": "torch", "reason": reason}
 
 
 def _convert_in_memory(model: LocalModel, threads: int) -> ConvertedModel | None:

@@ -12,18 +12,26 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lexigram_ray.core.errors import ConfigError, EmbeddingError
-from lexigram_ray.core.protocols import EmbeddingProvider
+from lexigram_ray.core.errors import ConfigError, EmbeddingError, TextsRefusedError
+from lexigram_ray.core.protocols import CountedVectors, CountingProvider
 from lexigram_ray.core.types import ModelSpec
 from lexigram_ray.embedding import devices
+from lexigram_ray.embedding.backend import Backend
 from lexigram_ray.embedding.batching import distinct
-from lexigram_ray.embedding.inference import Backend, vector_of, vectors_of
+from lexigram_ray.embedding.budget_probe import remembered_budget
+from lexigram_ray.embedding.fingerprint import fingerprint
+from lexigram_ray.embedding.inference import Inferred, infer, vector_of
 from lexigram_ray.embedding.models import LocalModel
-from lexigram_ray.embedding.tokenizing import TextEncoder, load_tokenizer
+from lexigram_ray.embedding.token_budget import TokenBudget
+from lexigram_ray.embedding.tokenizing import LongTexts, TextEncoder, load_tokenizer
 
 logger = logging.getLogger(__name__)
 
 BackendName = Literal["auto", "openvino", "torch"]
+
+# From so many texts on, finding the best token budget is worth most of a second, once.
+BULK_TEXTS = 512
+NOT_FINITE = "the model gave it a vector that is not finite (try --precision fp32)"
 
 
 def load_provider(
@@ -32,6 +40,7 @@ def load_provider(
     models_dir: Path,
     threads: int | None = None,
     backend: BackendName = "auto",
+    long_texts: LongTexts = "truncate",
 ) -> LocalProvider:
     """Load a model: on the GPU by torch, else on the CPU by OpenVINO, else by torch.
 
@@ -40,6 +49,7 @@ def load_provider(
         models_dir: Where converted models are kept.
         threads: CPU cores to compute on; all that this process may use unless given.
         backend: Only for tests and comparisons.
+        long_texts: Whether a document beyond the model's limit is cut there or refused.
 
     Raises:
         ConfigError: The model's files are damaged, or neither backend is installed.
@@ -53,19 +63,22 @@ def load_provider(
         from lexigram_ray.embedding.conversion import converted
         from lexigram_ray.embedding.openvino_engine import OpenVinoBackend
 
-        found = converted(model, models_dir=models_dir, threads=threads)
+        found = converted(model.uncut, models_dir=models_dir, threads=threads)
         if found is not None:
             running = OpenVinoBackend(found.model, precision=model.spec.precision, threads=threads)
-            return LocalProvider(replace(model, tokenizer_file=found.tokenizer_file), running)
+            model = replace(model, tokenizer_file=found.tokenizer_file)
+            return LocalProvider(model, running, models_dir=models_dir, long_texts=long_texts)
+    if model.spec.precision == "int8":
+        raise ConfigError("int8 is for CPUs, by OpenVINO", hint="leave --precision out")
     from lexigram_ray.embedding.torch_engine import TorchBackend
 
     running = TorchBackend(model.folder, precision=model.spec.precision, threads=threads)
-    return LocalProvider(model, running)
+    return LocalProvider(model, running, models_dir=models_dir, long_texts=long_texts)
 
 
 def _choose() -> BackendName:
     installed = {name for name in ("openvino", "torch") if importlib.util.find_spec(name)}
-    if "torch" in installed and (devices.has_nvidia_gpu() or "openvino" not in installed):
+    if "torch" in installed and (devices.computes_on_gpu() or "openvino" not in installed):
         return "torch"
     if "openvino" in installed:
         return "openvino"
@@ -74,23 +87,39 @@ def _choose() -> BackendName:
     )
 
 
-class LocalProvider(EmbeddingProvider):
+class LocalProvider(CountingProvider):
     """Vectors from a model that runs in this process. Safe to use from several threads."""
 
-    def __init__(self, model: LocalModel, backend: Backend) -> None:
+    def __init__(
+        self,
+        model: LocalModel,
+        backend: Backend,
+        *,
+        models_dir: Path | None = None,
+        long_texts: LongTexts = "truncate",
+    ) -> None:
+        """Take over a loaded model.
+
+        Args:
+            model: What `backend` runs.
+            backend: The loaded model.
+            models_dir: Where the best token budget is remembered; the default one is used unless
+                given.
+            long_texts: Whether a document beyond the model's limit is cut there or refused.
+        """
+        self._model = model
         self._spec = model.spec
         self._backend = backend
-        self._encoder = TextEncoder(load_tokenizer(model), model.spec.max_tokens)
+        self._models_dir = models_dir
+        self._budget = TokenBudget(backend.token_budget)
+        tokenizer = load_tokenizer(model)
+        self._encoder = TextEncoder(tokenizer, model.spec.max_tokens, long_texts)
+        self._query_encoder = TextEncoder(tokenizer, model.spec.max_tokens)
 
     @property
     def spec(self) -> ModelSpec:
         """The model whose vectors these are."""
         return self._spec
-
-    @property
-    def truncated_texts(self) -> int:
-        """How many distinct texts were longer than the model's limit, and cut there, so far."""
-        return self._encoder.truncated_texts
 
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed documents, in order; equal texts are computed once.
@@ -99,51 +128,94 @@ class LocalProvider(EmbeddingProvider):
             float32, shape `(len(texts), spec.dimension)`, rows L2-normalised, never NaN.
 
         Raises:
-            EmbeddingError: The model failed, or a text has no finite vector: the message names
-                its position.
+            TextsRefusedError: Some texts have no vector: not valid Unicode, longer than the limit
+                where that is not allowed, larger than the memory, or the model answered with NaN.
+            EmbeddingError: The backend failed.
         """
-        once, inverse = distinct(texts)
-        prompt = self._spec.document_prompt
-        cut_before = self._encoder.truncated_texts
-        vectors = vectors_of(
-            [prompt + text for text in once] if prompt else once,
-            backend=self._backend,
-            encoder=self._encoder,
-            dimension=self._spec.dimension,
-            pooling=self._spec.pooling,
-        )
-        self._check(vectors, inverse)
-        cut = self._encoder.truncated_texts - cut_before
-        if cut:
+        counted = self.embed_counted(texts)
+        if counted.truncated:
             logger.warning(
                 "%d texts are longer than the %d tokens that %s reads: their ends have no vector",
-                cut,
+                counted.truncated,
                 self._spec.max_tokens,
                 self._spec.name,
             )
-        return vectors if len(once) == len(texts) else vectors[inverse]
+        return counted.vectors
+
+    def embed_counted(self, texts: Sequence[str]) -> CountedVectors:
+        """Embed documents as `embed_texts` does, and count those that were cut.
+
+        Raises:
+            TextsRefusedError: As in `embed_texts`; its `truncated` counts the others' cuts.
+            EmbeddingError: The backend failed.
+        """
+        once, inverse = distinct(texts)
+        if len(once) >= BULK_TEXTS:
+            self._budget.settle(self._best_budget)
+        prompt = self._spec.document_prompt
+        inferred = infer(
+            [prompt + text for text in once] if prompt else once,
+            backend=self._backend,
+            encoder=self._encoder,
+            budget=self._budget,
+            dimension=self._spec.dimension,
+            pooling=self._spec.pooling,
+        )
+        vectors = inferred.vectors if len(once) == len(texts) else inferred.vectors[inverse]
+        truncated = int(inferred.truncated[inverse].sum())
+        reasons = _reasons(inferred)
+        if reasons:
+            raise _refused(reasons, inverse, vectors, truncated)
+        return CountedVectors(vectors=vectors, truncated=truncated)
 
     def embed_query(self, text: str) -> NDArray[np.float32]:
         """Embed one query, with the model's query prompt: float32, shape `(spec.dimension,)`.
 
+        A query beyond the model's limit is cut there, whatever becomes of documents.
+
         Raises:
-            EmbeddingError: The model failed, or its vector is not finite.
+            EmbeddingError: It is not valid Unicode, the backend failed, or the vector is not
+                finite.
         """
         vector = vector_of(
             self._spec.query_prompt + text,
             backend=self._backend,
-            encoder=self._encoder,
+            encoder=self._query_encoder,
+            dimension=self._spec.dimension,
             pooling=self._spec.pooling,
         )
-        self._check(vector[None, :], np.zeros(1, np.int64))
-        return vector
-
-    def _check(self, vectors: NDArray[np.float32], inverse: NDArray[np.int64]) -> None:
-        bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
-        if len(bad):
-            position = int(np.flatnonzero(np.isin(inverse, bad))[0])
+        if not np.isfinite(vector).all():
             raise EmbeddingError(
-                f"model {self._spec.name} gave a vector that is not finite for text {position}"
-                f" of {len(inverse)}",
+                f"model {self._spec.name} gave the query a vector that is not finite",
                 hint="try --precision fp32",
             )
+        return vector
+
+    def _best_budget(self) -> int:
+        if self._models_dir is None:
+            return self._backend.token_budget
+        return remembered_budget(
+            self._backend,
+            self._query_encoder,
+            model=fingerprint(self._model.uncut.spec),
+            pooling=self._spec.pooling,
+            models_dir=self._models_dir,
+        )
+
+
+def _reasons(inferred: Inferred) -> dict[int, str]:
+    bad = np.flatnonzero(~np.isfinite(inferred.vectors).all(axis=1)).tolist()
+    return {row: inferred.refused.get(row, NOT_FINITE) for row in bad}
+
+
+def _refused(
+    reasons: dict[int, str],
+    inverse: NDArray[np.int64],
+    vectors: NDArray[np.float32],
+    truncated: int,
+) -> TextsRefusedError:
+    places = np.flatnonzero(np.isin(inverse, list(reasons))).tolist()
+    vectors[places] = 0
+    return TextsRefusedError(
+        {place: reasons[int(inverse[place])] for place in places}, vectors, truncated=truncated
+    )

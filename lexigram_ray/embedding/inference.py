@@ -2,62 +2,134 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Protocol
+from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lexigram_ray.core.errors import EmbeddingError
+from lexigram_ray.embedding.backend import Backend, DeviceMemoryError
 from lexigram_ray.embedding.batching import TokenBatch, token_batches, windows
-from lexigram_ray.embedding.pooling import pool
-from lexigram_ray.embedding.tokenizing import TextEncoder
+from lexigram_ray.embedding.device_memory import run_within_memory
+from lexigram_ray.embedding.pooling import normalised
+from lexigram_ray.embedding.token_budget import TokenBudget
+from lexigram_ray.embedding.tokenizing import Encoded, TextEncoder
 
 
-class Backend(Protocol):
-    """What runs a transformer: OpenVINO or torch."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inferred:
+    """What a pass gave.
 
-    token_budget: int
+    Attributes:
+        vectors: float32, shape `(n, dim)`, rows L2-normalised; NaN where there is none.
+        truncated: Shape `(n,)`; True where the text was cut at the model's limit.
+        refused: Why a text was not run, by its position; what the model answered with NaN is not
+            among them.
+    """
 
-    def run(
-        self,
-        batches: Iterable[TokenBatch],
-        done: Callable[[TokenBatch, NDArray[np.float32]], None],
-    ) -> None:
-        """Run all batches; hand each to `done` with its hidden states, in any order."""
-        ...
+    vectors: NDArray[np.float32]
+    truncated: NDArray[np.bool_]
+    refused: dict[int, str]
 
-    def run_one(self, batch: TokenBatch) -> NDArray[np.float32]:
-        """Run one batch; return its hidden states, float32, shape `(n, longest, dim)`."""
-        ...
+
+def infer(
+    texts: Sequence[str],
+    *,
+    backend: Backend,
+    encoder: TextEncoder,
+    budget: TokenBudget,
+    dimension: int,
+    pooling: str,
+) -> Inferred:
+    """Embed texts by windows: memory holds the tokens of two windows, and the vectors.
+
+    Raises:
+        EmbeddingError: The backend failed.
+    """
+    vectors = np.full((len(texts), dimension), np.nan, np.float32)
+    truncated = np.zeros(len(texts), np.bool_)
+    refused: dict[int, str] = {}
+
+    def tokenised() -> Generator[TokenBatch]:
+        for rows, encoded in _windows_ahead(texts, encoder):
+            truncated[rows] = encoded.truncated
+            refused.update({int(rows[place]): why for place, why in encoded.refused.items()})
+            good = [place for place in range(len(rows)) if place not in encoded.refused]
+            yield from token_batches(
+                [encoded.ids[place] for place in good],
+                rows[good],
+                budget=budget.tokens,
+                pad_id=encoder.pad_id,
+            )
+
+    def keep(batch: TokenBatch, pooled: NDArray[np.float32]) -> None:
+        vectors[batch.rows] = normalised(pooled, dimension)
+
+    batches = tokenised()
+    try:
+        given_up = run_within_memory(backend, batches, keep, budget=budget, pooling=pooling)
+    finally:
+        batches.close()
+    return Inferred(vectors=vectors, truncated=truncated, refused=refused | given_up)
 
 
 def vectors_of(
     texts: Sequence[str], *, backend: Backend, encoder: TextEncoder, dimension: int, pooling: str
 ) -> NDArray[np.float32]:
-    """Embed texts by windows: memory holds one window's tokens, and the vectors.
+    """Embed texts, without counting or reasons.
 
     Returns:
-        float32, shape `(len(texts), dimension)`, rows L2-normalised; NaN where the model failed.
+        float32, shape `(len(texts), dimension)`, rows L2-normalised; NaN where there is none.
     """
-    vectors = np.empty((len(texts), dimension), np.float32)
-
-    def keep(batch: TokenBatch, hidden: NDArray[np.float32]) -> None:
-        vectors[batch.rows] = pool(hidden, batch.lengths, pooling)
-
-    backend.run(_batches(texts, encoder, backend.token_budget), keep)
-    return vectors
+    return infer(
+        texts,
+        backend=backend,
+        encoder=encoder,
+        budget=TokenBudget(backend.token_budget),
+        dimension=dimension,
+        pooling=pooling,
+    ).vectors
 
 
 def vector_of(
-    text: str, *, backend: Backend, encoder: TextEncoder, pooling: str
+    text: str, *, backend: Backend, encoder: TextEncoder, dimension: int, pooling: str
 ) -> NDArray[np.float32]:
-    """Embed one text, ahead of whatever else runs: float32, shape `(dimension,)`."""
+    """Embed one text, ahead of whatever else runs: float32, shape `(dimension,)`.
+
+    Raises:
+        EmbeddingError: The text is refused, or the backend failed.
+    """
+    encoded = encoder.encode([text])
+    if encoded.refused:
+        raise EmbeddingError(f"the text cannot be embedded: {encoded.refused[0]}")
     only = np.zeros(1, np.int64)
-    (batch,) = token_batches(encoder.encode([text]), only, budget=1, pad_id=encoder.pad_id)
-    return pool(backend.run_one(batch), batch.lengths, pooling)[0]
+    (batch,) = token_batches(encoded.ids, only, budget=1, pad_id=encoder.pad_id)
+    try:
+        pooled = backend.run_one(batch, pooling=pooling)
+    except DeviceMemoryError as error:
+        raise EmbeddingError(
+            f"the text's {batch.lengths[0]} tokens do not fit in the device's memory"
+        ) from error
+    return normalised(pooled, dimension)[0]
 
 
-def _batches(texts: Sequence[str], encoder: TextEncoder, budget: int) -> Iterator[TokenBatch]:
-    for rows in windows(texts):
-        ids = encoder.encode([texts[int(row)] for row in rows])
-        yield from token_batches(ids, rows, budget=budget, pad_id=encoder.pad_id)
+def _windows_ahead(
+    texts: Sequence[str], encoder: TextEncoder
+) -> Generator[tuple[NDArray[np.int64], Encoded]]:
+    """Tokenise the next window, in a thread of its own, while the device runs this one."""
+
+    def encode(rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], Encoded]:
+        return rows, encoder.encode([texts[int(row)] for row in rows])
+
+    first, *following = windows(texts) if texts else [np.empty(0, np.int64)]
+    if not following:
+        yield encode(first)
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="tokenise") as thread:
+        coming = thread.submit(encode, first)
+        for rows in following:
+            current, coming = coming, thread.submit(encode, rows)
+            yield current.result()
+        yield coming.result()

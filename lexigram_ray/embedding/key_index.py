@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 KEY_BYTES = 16
-MAX_RUNS = 8
 HALVES = np.dtype([("high", ">u8"), ("low", ">u8")])
 
 
@@ -19,9 +18,12 @@ def keys_from_hex(hashes: Sequence[str]) -> NDArray[np.void]:
     Raises:
         ValueError: One of them is something else.
     """
-    if any(len(text_hash) != 2 * KEY_BYTES for text_hash in hashes):
+    if not set(map(len, hashes)) <= {2 * KEY_BYTES}:
         raise ValueError("a text's hash must have 32 hex digits")
-    return np.frombuffer(bytes.fromhex("".join(hashes)), HALVES)
+    joined = bytes.fromhex("".join(hashes))
+    if len(joined) != len(hashes) * KEY_BYTES:  # fromhex skips blanks
+        raise ValueError("a text's hash must have 32 hex digits")
+    return np.frombuffer(joined, HALVES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,11 @@ class _Run:
 
 
 class KeyIndex:
-    """Which row holds a key; the newest, where several do. 24 bytes a row."""
+    """Which row holds a key; the newest, where several do. 24 bytes a row.
+
+    Each run has at least twice the rows of the next: a key is merged, and a search made, some
+    log2(rows) times.
+    """
 
     def __init__(self) -> None:
         self._runs: list[_Run] = []
@@ -48,18 +54,11 @@ class KeyIndex:
         """Add keys; their rows are numbered on from those before."""
         if not len(keys):
             return
-        rows = np.arange(self._rows, self._rows + len(keys), dtype=np.int64)
+        self._runs.append(_run_of(keys, self._rows))
         self._rows += len(keys)
-        native = np.dtype(np.uint64)
-        self._runs.append(_sorted(keys["high"].astype(native), keys["low"].astype(native), rows))
-        if len(self._runs) > MAX_RUNS:
-            self._runs = [
-                _sorted(
-                    np.concatenate([run.high for run in self._runs]),
-                    np.concatenate([run.low for run in self._runs]),
-                    np.concatenate([run.row for run in self._runs]),
-                )
-            ]
+        while len(self._runs) > 1 and len(self._runs[-2].row) < 2 * len(self._runs[-1].row):
+            newer = self._runs.pop()
+            self._runs[-1] = _merged(newer, self._runs[-1])
 
     def find(self, keys: NDArray[np.void]) -> NDArray[np.int64]:
         """Return each key's row, shape `(n,)`; -1 where there is none."""
@@ -72,10 +71,19 @@ class KeyIndex:
         return found
 
 
-def _sorted(high: NDArray[np.uint64], low: NDArray[np.uint64], row: NDArray[np.int64]) -> _Run:
-    newest_first = np.argsort(-row)
-    high, low, row = high[newest_first], low[newest_first], row[newest_first]
+def _run_of(keys: NDArray[np.void], first_row: int) -> _Run:
+    newest_first = keys[::-1]
+    high = newest_first["high"].astype(np.uint64)
     order = np.argsort(high, kind="stable")
+    low = newest_first["low"].astype(np.uint64)
+    return _Run(high[order], low[order], first_row + len(keys) - 1 - order)
+
+
+def _merged(newer: _Run, older: _Run) -> _Run:
+    high = np.concatenate([newer.high, older.high])
+    order = np.argsort(high, kind="stable")
+    low = np.concatenate([newer.low, older.low])
+    row = np.concatenate([newer.row, older.row])
     return _Run(high[order], low[order], row[order])
 
 

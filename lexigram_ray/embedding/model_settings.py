@@ -11,10 +11,13 @@ from lexigram_ray.embedding.model_files import ModelFiles, read_json
 SUPPORTED_MODULES = frozenset({"Transformer", "Pooling", "Normalize"})
 SUPPORTED_POOLING = ("mean", "cls")
 DEFAULT_MAX_TOKENS = 512
+SENTENCE_TRANSFORMERS_CONFIG = "config_sentence_transformers.json"
 # These count positions from the padding token's id on, so their tables hold that many too many.
 OFFSET_POSITIONS = frozenset(
     {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "roberta-prelayernorm"}
 )
+# Their layers reach across the mask: a text's vector changes with the texts beside it.
+PADDING_CHANGES_VECTORS = frozenset({"convbert", "funnel", "nystromformer", "yoso"})
 OTHER_MODEL_HINT = "use another model, such as sentence-transformers/all-MiniLM-L6-v2"
 
 
@@ -24,6 +27,7 @@ class ModelSettings:
 
     Attributes:
         dimension: Length of a vector.
+        kept_dimension: How many of its numbers are kept, from the first on.
         max_tokens: The limit of a text, special tokens included.
         pooling: `mean` or `cls`.
         normalize: Whether a normalising module follows.
@@ -33,6 +37,7 @@ class ModelSettings:
     """
 
     dimension: int
+    kept_dimension: int
     max_tokens: int
     pooling: str
     normalize: bool
@@ -45,7 +50,8 @@ def read_settings(files: ModelFiles, name: str) -> ModelSettings:
     """Read how the model is to be used.
 
     Raises:
-        ConfigError: It has a module or a pooling that this engine does not compute.
+        ConfigError: It has a module, a pooling or an architecture that this engine does not
+            compute, or keeps more numbers than there are.
     """
     unsupported = [kind for kind in files.modules if kind not in SUPPORTED_MODULES]
     if unsupported:
@@ -54,10 +60,17 @@ def read_settings(files: ModelFiles, name: str) -> ModelSettings:
             hint=OTHER_MODEL_HINT,
         )
     config = read_json(files.transformer / "config.json")
+    if config.get("model_type") in PADDING_CHANGES_VECTORS:
+        raise ConfigError(
+            f"model {name} is a {config['model_type']}, whose vectors change with the texts beside",
+            hint=OTHER_MODEL_HINT,
+        )
     sentence = _sentence_config(files)
     query, document = _prompts(files)
+    dimension = _dimension(config, name)
     return ModelSettings(
-        dimension=_dimension(config, name),
+        dimension=dimension,
+        kept_dimension=_kept_dimension(files, dimension, name),
         max_tokens=_max_tokens(files, config, sentence),
         pooling=_pooling(files, name),
         normalize="Normalize" in files.modules,
@@ -73,12 +86,26 @@ def _sentence_config(files: ModelFiles) -> dict[str, object]:
 
 
 def _dimension(config: dict[str, object], name: str) -> int:
-    # DistilBERT says `dim`, T5 `d_model`; the others `hidden_size`.
-    for key in ("hidden_size", "dim", "d_model", "n_embd"):
+    # DistilBERT says `dim`, T5 `d_model`, XLM `emb_dim`; the others `hidden_size`.
+    for key in ("hidden_size", "dim", "d_model", "n_embd", "emb_dim"):
         value = config.get(key)
         if isinstance(value, int):
             return value
     raise ConfigError(f"model {name}: config.json names no hidden size", hint=OTHER_MODEL_HINT)
+
+
+def _kept_dimension(files: ModelFiles, dimension: int, name: str) -> int:
+    # sentence-transformers takes it as an argument of its class; models note it here for others.
+    kept = read_json(files.root / SENTENCE_TRANSFORMERS_CONFIG).get("truncate_dim")
+    if kept is None:
+        return dimension
+    if not isinstance(kept, int) or not 1 <= kept <= dimension:
+        raise ConfigError(
+            f"model {name}: {SENTENCE_TRANSFORMERS_CONFIG} says truncate_dim {kept!r}, and its "
+            f"vectors have {dimension} numbers",
+            hint="correct it there",
+        )
+    return kept
 
 
 def _max_tokens(files: ModelFiles, config: dict[str, object], sentence: dict[str, object]) -> int:
@@ -126,7 +153,7 @@ def _old_pooling(config: dict[str, object]) -> list[object] | None:
 
 
 def _prompts(files: ModelFiles) -> tuple[str, str]:
-    config = read_json(files.root / "config_sentence_transformers.json")
+    config = read_json(files.root / SENTENCE_TRANSFORMERS_CONFIG)
     prompts = config.get("prompts")
     if not isinstance(prompts, dict):
         return "", ""

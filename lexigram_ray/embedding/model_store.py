@@ -16,6 +16,8 @@ from typing import cast
 RECORD = "conversion.json"
 MODEL = "model.xml"
 TOKENIZER = "tokenizer.json"
+# Written later, and as often as one likes: no part of the conversion.
+RECALL = "recall.json"
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +28,8 @@ class KeptModel:
 
     Attributes:
         folder: Holds the record, and the model and its tokenizer when `backend` is openvino.
-        backend: `openvino`, or `torch` where the conversion was tried and did not hold.
+        backend: `openvino`, or where the conversion was tried and did not hold, `torch`, and for
+            int8 `none`.
         facts: What else was recorded, such as the version of OpenVINO.
     """
 
@@ -105,7 +108,7 @@ def _sizes(folder: Path) -> dict[str, int]:
     return {
         path.name: path.stat().st_size
         for path in sorted(folder.iterdir())
-        if path.is_file() and path.name != RECORD
+        if path.is_file() and path.name not in (RECORD, RECALL)
     }
 
 

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import functools
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lexigram_ray.core.errors import ConfigError, ModelNotFoundError
 from lexigram_ray.core.types import DEFAULT_MODEL, ModelSpec
-from lexigram_ray.embedding import devices, model_sources
+from lexigram_ray.embedding import devices, model_sources, quantization
 from lexigram_ray.embedding.model_files import ModelFiles, inspect_folder
-from lexigram_ray.embedding.model_settings import read_settings
+from lexigram_ray.embedding.model_settings import ModelSettings, read_settings
 from lexigram_ray.embedding.revision import revision_of
 
 DEFAULT_ORGANISATION = "sentence-transformers"
 NAMES_OF_DEFAULT = frozenset({DEFAULT_MODEL.lower(), "all-minilm-l6-v2"})
 # The reference's default: a server's model. With no server configured it means the local one.
 SERVER_MODEL = "text-embedding-ada-002"
-PRECISIONS = ("auto", "fp32", "bf16")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
 
 logger = logging.getLogger(__name__)
 
@@ -32,25 +32,43 @@ class LocalModel:
         folder: Where config.json and the weights are.
         tokenizer_file: tokenizer.json.
         lower_case: Whether texts are lower-cased before the tokenizer sees them.
+        width: Numbers of the model's own vectors, of which `spec.dimension` are kept; 0 where all
+            are.
+        calibration: In int8, the user's own texts on which it is tried; see `quantization.in_int8`.
     """
 
     spec: ModelSpec
     folder: Path
     tokenizer_file: Path
     lower_case: bool = False
+    width: int = 0
+    calibration: tuple[str, ...] = ()
+
+    @property
+    def uncut(self) -> LocalModel:
+        """The same model with its whole vectors: what is converted, and measured, once for all."""
+        if self.width in (0, self.spec.dimension):
+            return self
+        return replace(self, spec=replace(self.spec, dimension=self.width))
 
 
-def describe_model(name: str, *, precision: str, models_dir: Path) -> LocalModel:
+def describe_model(
+    name: str, *, precision: str, models_dir: Path, dimensions: int | None = None
+) -> LocalModel:
     """Find a model, fetching it where it is not here yet, and read how it is to be used.
 
     Args:
         name: A folder's path, a name on the Hugging Face Hub, or a short form of the default.
-        precision: `fp32`, `bf16`, or `auto`: bf16 where this machine computes in it.
+        precision: `fp32`, `bf16`, `fp16`, `int8`, or `auto`: the half precision that this machine
+            computes in, if any.
         models_dir: Where the hashes of weights are remembered.
+        dimensions: Numbers of a vector that are kept, for models trained for that (Matryoshka); as
+            the model's own settings say unless given.
 
     Raises:
         ModelNotFoundError: It is neither here nor to be had; within seconds, with no network too.
-        ConfigError: It needs what this engine does not compute, or `precision` is unknown.
+        ConfigError: It needs what this engine does not compute, `precision` is unknown or cannot
+            be had here, or its vectors are shorter than `dimensions`.
     """
     if precision not in PRECISIONS:
         raise ConfigError(
@@ -67,7 +85,7 @@ def describe_model(name: str, *, precision: str, models_dir: Path) -> LocalModel
     spec = ModelSpec(
         name=name,
         revision=revision,
-        dimension=settings.dimension,
+        dimension=_kept_dimensions(settings, dimensions, name),
         max_tokens=settings.max_tokens,
         pooling=settings.pooling,
         precision=_resolve_precision(precision),
@@ -75,12 +93,17 @@ def describe_model(name: str, *, precision: str, models_dir: Path) -> LocalModel
         query_prompt=settings.query_prompt,
         document_prompt=settings.document_prompt,
     )
-    return LocalModel(
+    model = LocalModel(
         spec=spec,
         folder=files.transformer,
         tokenizer_file=files.tokenizer,
         lower_case=settings.lower_case,
+        width=settings.dimension,
     )
+    if precision == quantization.INT8:
+        model = quantization.in_int8(model)
+        quantization.check_available(model, models_dir=models_dir)
+    return model
 
 
 def _find(name: str) -> tuple[str, ModelFiles]:
@@ -126,10 +149,23 @@ def _downloaded(name: str) -> tuple[str, ModelFiles]:
     return last, inspect_folder(model_sources.download(last), last)
 
 
+def _kept_dimensions(settings: ModelSettings, dimensions: int | None, name: str) -> int:
+    if dimensions is None:
+        return settings.kept_dimension
+    if not 1 <= dimensions <= settings.dimension:
+        raise ConfigError(
+            f"model {name} has vectors of {settings.dimension} numbers, and {dimensions} are asked",
+            hint=f"`dimensions` between 1 and {settings.dimension}",
+        )
+    return dimensions
+
+
 def _resolve_precision(precision: str) -> str:
     if precision != "auto":
         return precision
-    return "bf16" if devices.cpu_has_bf16() or devices.has_nvidia_gpu() else "fp32"
+    if devices.computes_on_gpu():
+        return devices.half_precision(devices.gpu_capability())
+    return "bf16" if devices.cpu_has_bf16() else "fp32"
 
 
 @functools.cache

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,15 +15,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexigram_ray.core.errors import EmbeddingError
+from lexigram_ray.embedding import devices
+from lexigram_ray.embedding.backend import DeviceMemoryError
 from lexigram_ray.embedding.batching import TokenBatch
 from lexigram_ray.embedding.openvino_import import import_openvino
+from lexigram_ray.embedding.pooling import pool
 
 if TYPE_CHECKING:
     import openvino
 
 # Measured on 2 cores with MiniLM: larger batches leave the caches, smaller ones the kernels idle.
 TOKEN_BUDGET = 1024
+OTHER_BUDGETS = (512, 2048)
 PRECISION_HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+# It has no class for this error, and says it in the words of whichever part of it failed.
+OUT_OF_MEMORY = ("bad_alloc", "bad alloc", "allocat", "out of memory", "not enough memory")
+
+_FIRST = threading.Lock()
 
 
 class OpenVinoBackend:
@@ -29,77 +39,126 @@ class OpenVinoBackend:
 
     Args:
         model: The model's .xml file, or the model itself.
-        precision: `fp32`, `bf16` or `fp16`.
+        precision: `fp32`, `bf16`, `fp16` or `int8`.
         threads: Cores to compute on, each a stream of its own.
     """
 
     token_budget = TOKEN_BUDGET
+    other_budgets: tuple[int, ...] = OTHER_BUDGETS
+    # Processor time: what other processes do on these cores must not look like a bad batch.
+    clock = staticmethod(time.process_time)
 
     def __init__(self, model: Path | openvino.Model, *, precision: str, threads: int) -> None:
         openvino = import_openvino()
         settings: dict[str, object] = {
-            "INFERENCE_PRECISION_HINT": PRECISION_HINTS[precision],
+            "INFERENCE_PRECISION_HINT": _precision_hint(precision),
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": threads,
             # Pinned, two processes on one machine would share the first cores and leave the rest.
             "ENABLE_CPU_PINNING": False,
         }
         source = str(model) if isinstance(model, Path) else model
+        self._core = openvino.Core()
         try:
-            self._compiled = openvino.Core().compile_model(source, "CPU", settings)
+            self._compiled = self._core.compile_model(source, "CPU", settings)
         except RuntimeError as error:
             raise EmbeddingError(f"OpenVINO cannot load the model: {error}") from error
         self._single = self._compiled.create_infer_request()
         self._single_use = threading.Lock()
-        self._streams = threads
+        self.streams = threads
+        self._infer_first()
+
+    @property
+    def device(self) -> str:
+        """The CPU's name, the streams, OpenVINO's version."""
+        name = self._core.get_property("CPU", "FULL_DEVICE_NAME")
+        return f"{name} x{self.streams}, openvino {metadata.version('openvino')}"
 
     def run(
         self,
         batches: Iterable[TokenBatch],
         done: Callable[[TokenBatch, NDArray[np.float32]], None],
+        *,
+        pooling: str,
     ) -> None:
-        """Run batches side by side; `done` gets each with its hidden states, in order.
+        """Run batches side by side; `done` gets each with its pooled vectors, in order.
 
-        The hidden states, shape `(n, longest, dim)`, are valid only within `done`. The next
-        batches are made (tokenised) while earlier ones run.
+        The next batches are made while earlier ones run.
 
         Raises:
-            EmbeddingError: OpenVINO failed. Other errors of `batches` and `done` pass unchanged.
+            DeviceMemoryError: A batch did not fit.
+            EmbeddingError: OpenVINO failed. Errors of `batches` and `done` pass unchanged.
         """
         # No callbacks: OpenVINO's threads would still be dropping references to Python's objects
         # after the last wait, and a process that ends just then is aborted (seen in 41 of 60).
         running: deque[tuple[openvino.InferRequest, TokenBatch]] = deque()
+
+        def finish() -> openvino.InferRequest:
+            request, batch = running.popleft()
+            with _translated(batch):
+                request.wait()
+            done(batch, pool(_hidden(request), batch.lengths, pooling))
+            return request
+
         try:
             for batch in batches:
-                full = len(running) > self._streams
-                request = _finish(running, done) if full else self._compiled.create_infer_request()
-                request.start_async([batch.input_ids, batch.attention_mask])
+                request = finish() if len(running) > self.streams else None
+                with _translated(batch):
+                    request = request or self._compiled.create_infer_request()
+                    request.start_async([batch.input_ids, batch.attention_mask])
                 running.append((request, batch))
             while running:
-                _finish(running, done)
-        except RuntimeError as error:
-            raise EmbeddingError(f"OpenVINO failed: {error}") from error
+                finish()
         finally:
             for request, _ in running:
-                with contextlib.suppress(RuntimeError):
+                with contextlib.suppress(RuntimeError, MemoryError):
                     request.wait()
 
-    def run_one(self, batch: TokenBatch) -> NDArray[np.float32]:
-        """Run one batch at once, beside whatever else runs; return a copy of its hidden states."""
+    def run_one(self, batch: TokenBatch, *, pooling: str) -> NDArray[np.float32]:
+        """Run one batch at once, beside whatever else runs; return its pooled vectors.
+
+        Raises:
+            DeviceMemoryError: It did not fit.
+            EmbeddingError: OpenVINO failed.
+        """
         with self._single_use:
-            try:
+            with _translated(batch):
                 self._single.infer([batch.input_ids, batch.attention_mask])
+            return pool(_hidden(self._single), batch.lengths, pooling)
+
+    def _infer_first(self) -> None:
+        # OpenVINO's bindings make objects at the first inference of a process, and wait for the
+        # interpreter's lock while they do: two threads that begin at once wait for each other
+        # for ever (seen).
+        tokens = np.ones((1, 4), np.int64)
+        with _FIRST:
+            try:
+                self._single.start_async([tokens, tokens])
+                self._single.wait()
+                self._single.infer([tokens, tokens])
             except RuntimeError as error:
-                raise EmbeddingError(f"OpenVINO failed: {error}") from error
-            return np.array(self._single.get_output_tensor(0).data, np.float32)
+                raise EmbeddingError(f"OpenVINO cannot run the model: {error}") from error
 
 
-def _finish(
-    running: deque[tuple[openvino.InferRequest, TokenBatch]],
-    done: Callable[[TokenBatch, NDArray[np.float32]], None],
-) -> openvino.InferRequest:
-    """Wait for the oldest request, hand its result on, and return it for another use."""
-    request, batch = running.popleft()
-    request.wait()
-    done(batch, request.get_output_tensor(0).data)
-    return request
+def _precision_hint(precision: str) -> str:
+    if precision == "int8":  # for what of the model has stayed in floats
+        precision = "bf16" if devices.cpu_has_bf16() else "fp32"
+    return PRECISION_HINTS[precision]
+
+
+def _hidden(request: openvino.InferRequest) -> NDArray[np.float32]:
+    # Valid until the request is used again.
+    return request.get_output_tensor(0).data
+
+
+@contextlib.contextmanager
+def _translated(batch: TokenBatch) -> Generator[None]:
+    try:
+        yield
+    except MemoryError as error:
+        raise DeviceMemoryError(batch) from error
+    except RuntimeError as error:
+        text = str(error).lower()
+        if any(words in text for words in OUT_OF_MEMORY):
+            raise DeviceMemoryError(batch) from error
+        raise EmbeddingError(f"OpenVINO failed: {error}") from error

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 import warnings
+from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexigram_ray.core.errors import ConfigError, EmbeddingError
+from lexigram_ray.embedding import devices
+from lexigram_ray.embedding.backend import DeviceMemoryError
 from lexigram_ray.embedding.batching import TokenBatch
 from lexigram_ray.embedding.openvino_import import import_openvino
 
@@ -20,8 +24,10 @@ if TYPE_CHECKING:
     import openvino
     import torch
 
-CPU_TOKEN_BUDGET = 2048
-GPU_TOKEN_BUDGET = 32_768
+CPU_BUDGETS = (2048, (1024, 4096))
+GPU_BUDGETS = (32_768, (16_384, 65_536, 131_072))
+# Batches that a GPU is given ahead of the one whose result is awaited.
+GPU_AHEAD = 2
 
 
 class TorchBackend:
@@ -33,43 +39,85 @@ class TorchBackend:
         threads: CPU cores to compute on.
     """
 
+    streams = 1
+
     def __init__(self, folder: Path, *, precision: str, threads: int) -> None:
         import torch
 
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.token_budget = GPU_TOKEN_BUDGET if self._device.type == "cuda" else CPU_TOKEN_BUDGET
+        self._on_gpu = self._device.type == "cuda"
+        self.token_budget, self.other_budgets = GPU_BUDGETS if self._on_gpu else CPU_BUDGETS
+        # On a CPU other processes' work must not look like a bad batch; a GPU's work is not in it.
+        self.clock = time.perf_counter if self._on_gpu else time.process_time
         # Inside Ray's workers OMP_NUM_THREADS is 1: torch must be told.
         torch.set_num_threads(threads)
         number = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
         self._model = load_module(folder).to(self._device, number)
+        self._threads = threads
         self._use = threading.Lock()
+
+    @property
+    def device(self) -> str:
+        """The GPU's name or the CPU's threads, torch's version."""
+        import torch
+
+        name = (
+            torch.cuda.get_device_name(self._device)
+            if self._on_gpu
+            else f"{devices.cpu_name()} x{self._threads}"
+        )
+        return f"{name}, torch {torch.__version__}"
 
     def run(
         self,
         batches: Iterable[TokenBatch],
         done: Callable[[TokenBatch, NDArray[np.float32]], None],
+        *,
+        pooling: str,
     ) -> None:
-        """Run batches one after another; `done` gets each with its hidden states.
+        """Run batches in order; `done` gets each with its pooled vectors.
+
+        A GPU computes the next batches while `done` has this one.
 
         Raises:
-            EmbeddingError: torch failed. What `done` raises comes out unchanged.
+            DeviceMemoryError: A batch did not fit.
+            EmbeddingError: torch failed. Errors of `batches` and `done` pass unchanged.
         """
+        running: deque[tuple[TokenBatch, torch.Tensor]] = deque()
         for batch in batches:
-            done(batch, self.run_one(batch))
+            running.append((batch, self._start(batch, pooling)))
+            if len(running) > (GPU_AHEAD if self._on_gpu else 0):
+                started, pooled = running.popleft()
+                done(started, _fetched(started, pooled))
+        for started, pooled in running:
+            done(started, _fetched(started, pooled))
 
-    def run_one(self, batch: TokenBatch) -> NDArray[np.float32]:
-        """Run one batch; return its hidden states, float32, shape `(n, longest, dim)`."""
+    def run_one(self, batch: TokenBatch, *, pooling: str) -> NDArray[np.float32]:
+        """Run one batch; return its pooled vectors, float32, shape `(n, dim)`.
+
+        Raises:
+            DeviceMemoryError: It did not fit.
+            EmbeddingError: torch failed.
+        """
+        return _fetched(batch, self._start(batch, pooling))
+
+    def _start(self, batch: TokenBatch, pooling: str) -> torch.Tensor:
         import torch
 
-        with self._use, torch.inference_mode():
-            try:
-                hidden = self._model(
-                    input_ids=torch.from_numpy(batch.input_ids).to(self._device),
-                    attention_mask=torch.from_numpy(batch.attention_mask).to(self._device),
-                ).last_hidden_state
-            except RuntimeError as error:
-                raise EmbeddingError(f"torch failed: {error}") from error
-            return hidden.float().cpu().numpy()
+        with self._use, torch.inference_mode(), _translated(batch):
+            mask = self._moved(batch.attention_mask)
+            hidden = self._model(
+                input_ids=self._moved(batch.input_ids), attention_mask=mask
+            ).last_hidden_state
+            return pooled_on_device(hidden, mask, pooling)
+
+    def _moved(self, array: NDArray[np.int64]) -> torch.Tensor:
+        import torch
+
+        tensor = torch.from_numpy(array)
+        if not self._on_gpu:
+            return tensor
+        return tensor.pin_memory().to(self._device, non_blocking=True)
 
     def traced(self) -> openvino.Model:
         """Convert the model to OpenVINO, in memory: from ids and mask to hidden states.
@@ -102,6 +150,47 @@ class TorchBackend:
         return model
 
 
+def pooled_on_device(hidden: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor:
+    """Pool as `pooling.pool` does, where the hidden states are, so that only vectors are copied.
+
+    Args:
+        hidden: Shape `(n, longest, dim)`, of any precision; what padding holds does not matter.
+        mask: Shape `(n, longest)`: 1 for a token, 0 for padding.
+        pooling: `mean` or `cls`.
+
+    Returns:
+        float32, shape `(n, dim)`.
+    """
+    if pooling == "cls":
+        return hidden[:, 0].float()
+    summed = hidden.float().masked_fill(mask[:, :, None] == 0, 0).sum(1)
+    return summed / mask.sum(1, keepdim=True)
+
+
+def _fetched(batch: TokenBatch, pooled: torch.Tensor) -> NDArray[np.float32]:
+    with _translated(batch):
+        return pooled.cpu().numpy()
+
+
+@contextlib.contextmanager
+def _translated(batch: TokenBatch) -> Generator[None]:
+    import torch
+
+    try:
+        yield
+        return
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        # The frames of the traceback hold the tensors of the batch: they must be let go of.
+        error.__traceback__ = None
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        if "can't allocate memory" not in str(error):  # so says torch's allocator on a CPU
+            raise EmbeddingError(f"torch failed: {error}") from error
+        error.__traceback__ = None
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    raise DeviceMemoryError(batch)
+
+
 def load_module(folder: Path) -> torch.nn.Module:
     """Load a model's float32 module by transformers; code that comes with a model is never run.
 
@@ -109,11 +198,16 @@ def load_module(folder: Path) -> torch.nn.Module:
         ConfigError: transformers cannot load it.
     """
     import torch
-    from transformers import AutoModel
+    from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding
 
     try:
         with quiet_transformers():
-            model: Any = AutoModel.from_pretrained(
+            config: Any = AutoConfig.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
+            # Of T5 and its like, only the encoder makes vectors.
+            kind: Any = AutoModelForTextEncoding if config.is_encoder_decoder else AutoModel
+            model: Any = kind.from_pretrained(
                 folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False
             )
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:

@@ -11,8 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from lexigram_ray.core.errors import EmbeddingError
 from lexigram_ray.core.ids import hash_text
-from lexigram_ray.embedding.cache import TOUCH_AFTER_DAYS, EmbeddingCache
+from lexigram_ray.embedding.cache import FLUSH_SECONDS, EmbeddingCache
+from lexigram_ray.embedding.cache_edge import DamagedTableError
+from lexigram_ray.embedding.cache_table import CacheTable
+from lexigram_ray.embedding.key_index import keys_from_hex
+from lexigram_ray.embedding.use_notes import notes_folder, read_notes
 from tests.fakes import HashingProvider
 
 PROVIDER = HashingProvider(16)
@@ -195,21 +200,95 @@ def test_a_vector_that_is_not_finite_is_a_miss_and_its_replacement_counts(tmp_pa
     np.testing.assert_array_equal(EmbeddingCache(tmp_path, SPEC).lookup(hashes)[1], vectors)
 
 
-def test_rows_in_use_are_dated_again_only_after_some_days(tmp_path):
+def test_the_last_use_is_noted_to_the_day_and_no_vector_is_written_again(tmp_path):
     hashes, vectors = _texts(3)
     made = EmbeddingCache(tmp_path, SPEC, today=lambda: 20_000)
     made.put(hashes, vectors)
-    made.flush()
+    made.close()
 
-    for day in (20_000 + TOUCH_AFTER_DAYS - 1, 20_000 + TOUCH_AFTER_DAYS):
+    for day, used in ((20_001, hashes), (20_003, hashes[:2])):
         user = EmbeddingCache(tmp_path, SPEC, today=lambda day=day: day)
-        user.lookup(hashes[:2])
-        user.flush()
+        user.lookup(used)
+        user.lookup([*used, hash_text("other")])
+        user.close()
 
-    rows = lance.dataset(str(made.path)).to_table().to_pydict()
-    used = [(day - dt.date(1970, 1, 1)).days for day in rows["last_used_day"]]
-    assert used == [20_000] * 3 + [20_000 + TOUCH_AFTER_DAYS] * 2
-    assert len(set(rows["created_day"])) == 1
+    assert lance.dataset(str(made.path)).count_rows() == 3
+    notes = read_notes(notes_folder(made.path))
+    written = np.full(4, 20_000, np.int32)
+    keys = keys_from_hex([*hashes, hash_text("other")])
+    assert notes.last_used(keys, written).tolist() == [20_003, 20_003, 20_001, 20_000]
+    assert notes.counts == {20_001: (7, 6), 20_003: (5, 4)}
+    assert len(notes.keys) == 5
+
+
+def test_an_interrupted_run_loses_seconds_of_work_only(tmp_path):
+    now = [0.0]
+    cache = EmbeddingCache(tmp_path, SPEC, clock=lambda: now[0])
+    hashes, vectors = _texts(3)
+    cache.put(hashes[:1], vectors[:1])
+    now[0] = FLUSH_SECONDS - 1
+    cache.put(hashes[1:2], vectors[1:2])
+    assert not EmbeddingCache(tmp_path, SPEC).contains(hashes).any()
+
+    now[0] = FLUSH_SECONDS
+    cache.lookup(hashes[2:])
+
+    assert EmbeddingCache(tmp_path, SPEC).contains(hashes).tolist() == [True, True, False]
+
+
+def test_a_plan_sees_what_is_on_disk_and_what_waits(tmp_path):
+    cache = _filled(tmp_path, 5)
+    cache.put(*_texts(2, "waiting"))
+
+    hashes = [*_texts(6)[0], *_texts(3, "waiting")[0]]
+
+    assert cache.contains(hashes).tolist() == [True] * 5 + [False, True, True, False]
+    assert cache.contains([]).tolist() == []
+
+
+def test_an_equal_looking_table_in_place_of_the_known_one_gives_no_foreign_vectors(tmp_path):
+    cache = _filled(tmp_path, prefix="a")
+    shutil.rmtree(cache.path)
+    _filled(tmp_path, prefix="b")
+
+    cache.refresh()
+
+    assert not cache.lookup(_texts(100, "a")[0])[0].any()
+    hashes, vectors = _texts(100, "b")
+    np.testing.assert_array_equal(cache.lookup(hashes)[1], vectors)
+
+
+def test_rows_are_compared_with_their_keys_before_they_are_believed(tmp_path):
+    table, keys = CacheTable.open(_filled(tmp_path).path, SPEC)
+
+    np.testing.assert_array_equal(table.read(np.array([3, 1]), keys[[3, 1]]), _texts(4)[1][[3, 1]])
+    with pytest.raises(DamagedTableError, match="not where its keys say"):
+        table.read(np.array([3, 1]), keys[[1, 3]])
+
+
+def test_a_table_of_an_earlier_version_goes_on(tmp_path):
+    hashes, vectors = _texts(10)
+    path = _filled(tmp_path, 5).path
+    old = lance.dataset(str(path)).to_table().replace_schema_metadata(None)
+    shutil.rmtree(path)
+    lance.write_dataset(old, str(path))
+
+    cache = EmbeddingCache(tmp_path, SPEC)
+    cache.put(hashes[5:], vectors[5:])
+    cache.flush()
+
+    np.testing.assert_array_equal(EmbeddingCache(tmp_path, SPEC).lookup(hashes)[1], vectors)
+
+
+def test_a_cache_whose_use_cannot_be_noted_still_answers(tmp_path, caplog):
+    cache = _filled(tmp_path)
+    notes_folder(cache.path).write_text("in the way")
+    hashes, vectors = _texts(100)
+
+    np.testing.assert_array_equal(cache.lookup(hashes)[1], vectors)
+    cache.close()
+
+    assert "was not noted" in caplog.text
 
 
 def test_vectors_of_the_wrong_shape_are_refused(tmp_path):
@@ -222,3 +301,69 @@ def test_models_do_not_share_a_table(tmp_path):
     other = HashingProvider(32)
 
     assert not EmbeddingCache(tmp_path, other.spec).lookup(_texts(5)[0])[0].any()
+
+
+def test_a_page_that_the_disk_has_lost_is_misses_and_said(tmp_path, caplog):
+    cache = _filled(tmp_path, 1000)
+    (file,) = (cache.path / "data").iterdir()
+    content = bytearray(file.read_bytes())
+    hashes, vectors = _texts(1000)
+    row = content.find(vectors[500].tobytes())
+    assert row > 0, "vectors lie in the file as they are"
+    content[row : row + 640] = bytes(640)
+    file.write_bytes(content)
+
+    found, kept = EmbeddingCache(tmp_path, SPEC).lookup(hashes)
+
+    assert found.tolist() == [not 500 <= place < 510 for place in range(1000)]
+    np.testing.assert_array_equal(kept[found], vectors[found])
+    assert "10 vectors not of length 1" in caplog.text
+
+
+def test_a_new_table_of_another_process_is_not_set_aside_for_the_old_ones_damage(
+    tmp_path, monkeypatch
+):
+    cache = _filled(tmp_path, prefix="old")
+    read, failures = CacheTable.read, iter(range(2))
+
+    def fail_twice(table, rows, keys):
+        if (failure := next(failures, None)) is None:
+            return read(table, rows, keys)
+        if failure == 1:
+            shutil.rmtree(cache.path)
+            _filled(tmp_path, prefix="new")
+        raise DamagedTableError("lost")
+
+    monkeypatch.setattr(CacheTable, "read", fail_twice)
+    assert not cache.lookup(_texts(100, "old")[0])[0].any()
+    monkeypatch.undo()
+
+    hashes, vectors = _texts(100, "new")
+    np.testing.assert_array_equal(cache.lookup(hashes)[1], vectors)
+    assert not list(tmp_path.glob("*.damaged-*"))
+
+
+def test_damage_that_lasts_is_set_aside(tmp_path, monkeypatch):
+    cache = _filled(tmp_path)
+
+    def fail(table, rows, keys):
+        raise DamagedTableError("lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CacheTable, "read", fail)
+        assert not cache.lookup(_texts(100)[0])[0].any()
+
+    assert len(list(tmp_path.glob("*.damaged-*"))) == 1
+    cache.put(*_texts(5))
+    cache.flush()
+    assert EmbeddingCache(tmp_path, SPEC).lookup(_texts(5)[0])[0].all()
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_with_a_way_out(tmp_path):
+    (tmp_path / "cache").write_text("in the way")
+
+    with pytest.raises(EmbeddingError, match="is not accessible") as caught:
+        EmbeddingCache(tmp_path / "cache", SPEC)
+
+    assert not isinstance(caught.value, DamagedTableError)
+    assert "embedding.cache=false" in (caught.value.hint or "")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lexigram_ray.core.errors import EmbeddingError
+from lexigram_ray.core.errors import EmbeddingError, TextsRefusedError
 from lexigram_ray.embedding.engine import LocalProvider, load_provider
 from lexigram_ray.embedding.models import describe_model
 from lexigram_ray.embedding.openvino_engine import OpenVinoBackend
@@ -92,13 +92,42 @@ def test_no_texts_are_no_vectors(provider):
     assert provider.embed_texts([]).shape == (0, 384)
 
 
-def test_empty_and_huge_texts_work_and_the_cut_ones_are_counted(models_dir):
-    provider = load_provider(minilm(models_dir), models_dir=models_dir, threads=2)
+def test_empty_and_huge_texts_have_vectors_and_the_cut_ones_are_counted(provider):
+    huge = "word " * 200_000
 
-    vectors = provider.embed_texts(["", " ", "word " * 200_000, "fine", "\0"])
+    counted = provider.embed_counted(["", " \n", huge, "fine", "\0", huge])
 
-    assert np.isfinite(vectors).all()
-    assert provider.truncated_texts == 1
+    assert np.isfinite(counted.vectors).all()
+    assert counted.truncated == 2
+
+
+def test_the_count_of_cut_texts_is_exact_in_every_thread(provider):
+    counts: dict[int, int] = {}
+
+    def work(number: int) -> None:
+        texts = [f"{number} {place} " + "word " * 300 for place in range(number)]
+        counts[number] = provider.embed_counted([*texts, "short"]).truncated
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert counts == {number: number for number in range(5)}
+
+
+def test_where_long_texts_fail_they_are_refused_and_the_others_have_vectors(models_dir, provider):
+    strict = load_provider(minilm(models_dir), models_dir=models_dir, threads=2, long_texts="fail")
+    long = "word " * 300
+
+    with pytest.raises(TextsRefusedError) as caught:
+        strict.embed_texts([long, "fine", long])
+
+    assert set(caught.value.reasons) == {0, 2}
+    assert caught.value.reasons[2] == "it has 302 tokens, and the model reads 256"
+    assert caught.value.vectors[1] @ provider.embed_texts(["fine"])[0] >= 0.9999
+    assert np.isfinite(strict.embed_query(long)).all()
 
 
 def test_more_texts_than_a_window_come_out_in_order(provider):
@@ -111,11 +140,16 @@ def test_more_texts_than_a_window_come_out_in_order(provider):
     assert _cosines(vectors[some], alone).min() >= 0.9999
 
 
-def test_a_bad_text_among_good_ones_is_an_error_and_the_engine_goes_on(provider):
-    with pytest.raises(EmbeddingError, match="not valid Unicode"):
-        provider.embed_texts(["good"] * 3 + ["\ud800"])
+def test_a_bad_text_among_good_ones_is_refused_and_they_have_their_vectors(provider):
+    with pytest.raises(TextsRefusedError, match="text 3 of 4: it is not valid Unicode") as caught:
+        provider.embed_texts(["good", "word " * 300, "good", "\ud800"])
 
-    assert np.isfinite(provider.embed_texts(["good"])).all()
+    alone = provider.embed_texts(["good", "word " * 300])
+    assert _cosines(caught.value.vectors[:2], alone).min() >= 0.9999
+    assert not caught.value.vectors[3].any()
+    assert caught.value.truncated == 1
+    with pytest.raises(EmbeddingError, match="not valid Unicode"):
+        provider.embed_query("\ud800")
 
 
 def test_threads_may_share_a_provider(provider):
@@ -143,26 +177,31 @@ class _NanFor(OpenVinoBackend):
         self._real = backend
         self._row = row
 
-    def run(self, batches, done) -> None:
-        def spoiled(batch, hidden) -> None:
-            hidden = hidden.copy()
-            hidden[batch.rows == self._row] = np.nan
-            done(batch, hidden)
+        self.streams = backend.streams
 
-        self._real.run(batches, spoiled)
+    def run(self, batches, done, *, pooling) -> None:
+        def spoiled(batch, pooled) -> None:
+            pooled = pooled.copy()
+            pooled[batch.rows == self._row] = np.nan
+            done(batch, pooled)
+
+        self._real.run(batches, spoiled, pooling=pooling)
 
 
-def test_a_vector_that_is_not_finite_is_an_error_that_names_the_texts_position(
-    models_dir, provider
-):
+def test_a_vector_that_is_not_finite_refuses_its_text_and_every_repeat_of_it(models_dir, provider):
     broken = LocalProvider(minilm(models_dir), _NanFor(provider._backend, row=1))
 
-    with pytest.raises(EmbeddingError, match="for text 2 of 4"):
-        broken.embed_texts(["a", "a", "b", "c"])
+    with pytest.raises(TextsRefusedError, match="not finite") as caught:
+        broken.embed_texts(["a", "a", "b", "c", "b"])
+
+    assert set(caught.value.reasons) == {2, 4}
+    rest = [0, 1, 3]
+    alone = provider.embed_texts(["a", "a", "c"])
+    assert _cosines(caught.value.vectors[rest], alone).min() >= 0.9999
 
 
 def test_an_error_while_results_are_taken_comes_out_and_the_backend_goes_on(provider):
-    def failing(batch, hidden) -> None:
+    def failing(batch, pooled) -> None:
         raise KeyError("no room")
 
     def batches() -> Iterator[object]:
@@ -172,7 +211,7 @@ def test_an_error_while_results_are_taken_comes_out_and_the_backend_goes_on(prov
         yield from token_batches(ids, np.arange(6), budget=3, pad_id=0)
 
     with pytest.raises(KeyError, match="no room"):
-        provider._backend.run(batches(), failing)
+        provider._backend.run(batches(), failing, pooling="mean")
 
     assert np.isfinite(provider.embed_texts(["good"])).all()
 
@@ -216,57 +255,30 @@ def test_openvino_neither_reports_home_nor_writes_there(models_dir, provider, tm
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["bert", "roberta", "mpnet", "modernbert", "distilbert"])
-def test_other_encoders_pooled_by_cls_and_with_prompts_match_sentence_transformers(tmp_path, kind):
-    folder = _small_model(tmp_path / "model", kind)
-    from sentence_transformers import SentenceTransformer
-
-    theirs = SentenceTransformer(str(folder), device="cpu")
-    model = describe_model(str(folder), precision="fp32", models_dir=tmp_path)
-    ours = load_provider(model, models_dir=tmp_path, threads=2)
-
-    texts = [*TEXTS[:8], "short", ""]
-    documents = theirs.encode_document(texts, normalize_embeddings=True)
-    query = theirs.encode_query("where is it?", normalize_embeddings=True)
-
-    assert isinstance(ours._backend, OpenVinoBackend)
-    assert _cosines(ours.embed_texts(texts), documents).min() >= MIN_COSINE
-    assert ours.embed_query("where is it?") @ query >= MIN_COSINE
-
-
-def _small_model(folder: Path, kind: str) -> Path:
-    """Save a model of random weights, two layers, CLS pooling and prompts."""
-    import torch
-    import transformers
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import Pooling, Transformer
-
-    from lexigram_ray.embedding.model_sources import packaged_folder
-
-    torch.manual_seed(0)
-    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
-    if kind == "distilbert":
-        sizes = {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64}
-    config = transformers.AutoConfig.for_model(
-        kind,
-        **sizes,
-        vocab_size=30522,
-        intermediate_size=64,
-        max_position_embeddings=130,
-        pad_token_id=0,
-        bos_token_id=101,
-        eos_token_id=102,
-        cls_token_id=101,
-        sep_token_id=102,
+@pytest.mark.parametrize("backend", ["openvino", "torch"])
+def test_vectors_cut_to_fewer_dimensions_equal_those_of_sentence_transformers(
+    models_dir, reference, backend
+):
+    model = describe_model(
+        "all-MiniLM-L6-v2", precision="fp32", models_dir=models_dir, dimensions=96
     )
-    bare = folder.with_name("bare")
-    transformers.AutoModel.from_config(config).save_pretrained(bare)
-    transformers.AutoTokenizer.from_pretrained(packaged_folder()).save_pretrained(bare)
-    transformer = Transformer(str(bare), max_seq_length=128)
-    SentenceTransformer(
-        modules=[transformer, Pooling(32, pooling_mode="cls")],
-        prompts={"query": "find: ", "document": "read: "},
-        device="cpu",
-    ).save(str(folder))
-    return folder
+    ours = load_provider(model, models_dir=models_dir, threads=2, backend=backend)
+    texts = TEXTS[:20]
+
+    vectors = ours.embed_texts(texts)
+
+    theirs = reference[:20, :96] / np.linalg.norm(reference[:20, :96], axis=1, keepdims=True)
+    assert vectors.shape == (20, 96)
+    assert _cosines(vectors, theirs).min() >= MIN_COSINE
+    assert ours.embed_query(texts[0]) @ vectors[0] >= 0.9999
+
+
+def test_fewer_dimensions_need_no_conversion_of_their_own(models_dir, provider):
+    before = sorted(path.name for path in models_dir.iterdir())
+    model = describe_model(
+        "all-MiniLM-L6-v2", precision="fp32", models_dir=models_dir, dimensions=64
+    )
+
+    load_provider(model, models_dir=models_dir, threads=2)
+
+    assert sorted(path.name for path in models_dir.iterdir()) == before

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from lexigram_ray.core.errors import EmbeddingError
+from lexigram_ray.core.errors import DiskFullError, EmbeddingError, TextsRefusedError
 from lexigram_ray.core.ids import hash_text
 from lexigram_ray.embedding.cache import EmbeddingCache
 from lexigram_ray.embedding.cached import CachedEmbedder
@@ -88,28 +89,77 @@ def test_many_threads_load_the_model_once_and_all_get_their_vectors(provider, ca
 
 
 class _Wrong(HashingProvider):
-    def __init__(self, result):
-        super().__init__(16)
-        self._result = result
-
     def embed_texts(self, texts):
-        return self._result
+        return np.zeros((len(texts), 8), np.float32)
 
 
-@pytest.mark.parametrize(
-    "result", [np.zeros((1, 8), np.float32), np.full((1, 16), np.nan, np.float32)]
-)
-def test_a_provider_that_returns_what_cannot_be_used_is_an_error_and_nothing_is_kept(
-    cache, provider, result
-):
-    embedder = CachedEmbedder(lambda: _Wrong(result), cache, provider.spec)
+def test_vectors_of_another_dimension_are_an_error_and_nothing_is_kept(cache, provider):
+    embedder = CachedEmbedder(lambda: _Wrong(16), cache, provider.spec)
 
-    with pytest.raises(EmbeddingError):
+    with pytest.raises(EmbeddingError, match="shape"):
         embedder.embed(["a"], _hashes(["a"]))
 
     assert not cache.lookup(_hashes(["a"]))[0].any()
 
 
+class _Refusing(HashingProvider):
+    """Refuses each text that says "bad", by error or by a vector of no use, and cuts "long"."""
+
+    def embed_counted(self, texts):
+        vectors = self.embed_texts(texts)
+        reasons = {place: f"{text} is too bad" for place, text in enumerate(texts) if text == "bad"}
+        if reasons:
+            raise TextsRefusedError(reasons, vectors)
+        vectors[[text == "nan" for text in texts]] = np.nan
+        return SimpleNamespace(vectors=vectors, truncated=texts.count("long"))
+
+
+@pytest.mark.parametrize(("bad", "reason"), [("bad", "bad is too bad"), ("nan", "not finite")])
+def test_a_refused_text_costs_its_places_only_and_is_not_kept(tmp_path, bad, reason):
+    texts = ["a", bad, "b", bad, "a"]
+    provider = _Refusing(16)
+    cache = EmbeddingCache(tmp_path, provider.spec)
+
+    embedded = CachedEmbedder(lambda: provider, cache, provider.spec).embed(texts, _hashes(texts))
+
+    assert list(embedded.refused) == [1, 3]
+    assert all(reason in said for said in embedded.refused.values())
+    assert embedded.fresh.tolist() == [True, False, True, False, False]
+    assert (embedded.computed, embedded.cached) == (2, 1)
+    expected = HashingProvider(16).embed_texts(texts)
+    expected[[1, 3]] = 0
+    np.testing.assert_array_equal(embedded.vectors, expected)
+    assert cache.lookup(_hashes(["a", bad, "b"]))[0].tolist() == [True, False, True]
+
+
+def test_a_provider_that_counts_what_it_cuts_is_asked_for_it(cache, provider):
+    counting = _Refusing(16)
+    embedder = CachedEmbedder(lambda: counting, cache, provider.spec)
+
+    assert embedder.embed(["long", "a", "long"], _hashes(["long", "a", "long"])).truncated == 1
+    assert embedder.embed(["long"], _hashes(["long"])).truncated == 0
+
+
 def test_texts_without_their_hashes_are_refused(cache, provider):
     with pytest.raises(ValueError, match="2 texts with 1 hashes"):
         CachedEmbedder(lambda: provider, cache, provider.spec).embed(["a", "b"], _hashes(["a"]))
+
+
+class _Closable(HashingProvider):
+    closed = False
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.mark.parametrize("owns", [True, False])
+def test_a_full_disk_at_the_end_still_closes_the_provider_unless_it_is_the_users(cache, owns):
+    provider = _Closable(16)
+    embedder = CachedEmbedder(lambda: provider, cache, provider.spec, owns_provider=owns)
+    embedder.embed(["a"], _hashes(["a"]))
+    cache.close = lambda: (_ for _ in ()).throw(DiskFullError("full"))
+
+    with pytest.raises(DiskFullError):
+        embedder.close()
+
+    assert provider.closed is owns

@@ -152,6 +152,7 @@ def test_a_roberta_has_two_positions_fewer_than_its_table(tmp_path):
             "max",
         ),
         ({"modules.json": [_module("Pooling", "p")], "p/config.json": [1]}, "JSON object"),
+        ({"config.json": {**BERT, "model_type": "convbert"}}, "is a convbert"),
     ],
 )
 def test_what_the_engine_does_not_compute_is_refused_by_name(tmp_path, files, named):
@@ -223,6 +224,93 @@ def test_auto_is_bf16_only_where_the_cpu_has_it(tmp_path):
     assert devices.cpu_has_bf16(with_it)
     assert not devices.cpu_has_bf16(without)
     assert not devices.cpu_has_bf16(tmp_path / "nothing")
+
+
+def test_half_precision_on_a_gpu_older_than_bf16_is_fp16():
+    assert devices.half_precision((7, 5)) == "fp16"
+    assert devices.half_precision((8, 0)) == "bf16"
+    assert devices.half_precision((12, 0)) == "bf16"
+    assert devices.half_precision(None) == "bf16"
+
+
+class _Driver:
+    """Answers as the driver's management library does on a machine with these GPUs."""
+
+    def __init__(self, capabilities: list[tuple[int, int]], *, status: int = 0) -> None:
+        self._capabilities = capabilities
+        self._status = status
+
+    def nvmlInit_v2(self) -> int:  # noqa: N802
+        return self._status
+
+    def nvmlShutdown(self) -> int:  # noqa: N802
+        return 0
+
+    def nvmlDeviceGetCount_v2(self, count) -> int:  # noqa: N802
+        count._obj.value = len(self._capabilities)
+        return 0
+
+    def nvmlDeviceGetHandleByIndex_v2(self, index, device) -> int:  # noqa: N802
+        device._obj.value = index.value + 1
+        return 0
+
+    def nvmlDeviceGetCudaComputeCapability(self, device, major, minor) -> int:  # noqa: N802
+        major._obj.value, minor._obj.value = self._capabilities[device.value - 1]
+        return 0
+
+
+def test_the_oldest_gpu_of_a_machine_settles_its_precision():
+    assert devices._capability_of_oldest(_Driver([(9, 0), (7, 5), (8, 6)])) == (7, 5)
+    assert devices._capability_of_oldest(_Driver([])) is None
+    assert devices._capability_of_oldest(_Driver([(9, 0)], status=9)) is None
+
+
+def test_a_machine_without_a_driver_has_no_capability(monkeypatch):
+    def missing(name: str) -> None:
+        raise OSError(f"{name}: cannot open shared object file")
+
+    devices.gpu_capability.cache_clear()
+    monkeypatch.setattr("ctypes.CDLL", missing)
+
+    assert devices.gpu_capability() is None
+    devices.gpu_capability.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("cpus", "embedders", "threads"), [(2, 1, 2), (16, 3, 5), (2, 4, 1), (7.5, 1, 7), (8, 0, 8)]
+)
+def test_the_embedders_of_a_node_share_all_its_cores(cpus, embedders, threads):
+    assert devices.threads_for(cpus, embedders) == threads
+
+
+@pytest.mark.parametrize(
+    ("noted", "asked", "dimension"), [(None, None, 32), (None, 8, 8), (16, None, 16), (16, 24, 24)]
+)
+def test_vectors_are_as_long_as_asked_else_as_the_model_notes(tmp_path, noted, asked, dimension):
+    settings = {} if noted is None else {"truncate_dim": noted}
+    folder = _folder(tmp_path / "m", {"config_sentence_transformers.json": settings})
+
+    model = describe_model(str(folder), precision="fp32", models_dir=tmp_path, dimensions=asked)
+
+    assert model.spec.dimension == dimension
+    assert model.uncut.spec.dimension == 32
+
+
+@pytest.mark.parametrize("asked", [0, 33])
+def test_more_dimensions_than_the_model_has_are_refused_with_its_own(tmp_path, asked):
+    folder = _folder(tmp_path / "m", {})
+
+    with pytest.raises(ConfigError, match=f"32 numbers, and {asked}"):
+        describe_model(str(folder), precision="fp32", models_dir=tmp_path, dimensions=asked)
+
+
+@pytest.mark.parametrize("noted", ["64", 33, 0])
+def test_a_model_that_notes_impossible_dimensions_is_refused(tmp_path, noted):
+    settings = {"config_sentence_transformers.json": {"truncate_dim": noted}}
+    folder = _folder(tmp_path / "m", settings)
+
+    with pytest.raises(ConfigError, match="truncate_dim"):
+        describe_model(str(folder), precision="fp32", models_dir=tmp_path)
 
 
 def test_a_containers_quota_bounds_the_cores(tmp_path):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pickle
 
+import numpy as np
 import pytest
 
 from lexigram_ray.core import errors
-from lexigram_ray.core.errors import DocumentSkipped, WorkerError
+from lexigram_ray.core.errors import DocumentSkipped, TextsRefusedError, WorkerError
 
 
 def _every_class(base: type[WorkerError] = WorkerError) -> list[type[WorkerError]]:
@@ -20,6 +21,8 @@ CORE_CLASSES = [cls for cls in _every_class() if cls.__module__ == errors.__name
 def _made(cls: type[WorkerError]) -> WorkerError:
     if cls is DocumentSkipped:
         return DocumentSkipped("a.pdf is empty", code="empty", hint="nothing to do")
+    if cls is TextsRefusedError:
+        return TextsRefusedError({1: "too long"}, np.zeros((2, 3), np.float32))
     return cls("a.pdf is broken", hint="mend it")
 
 
@@ -50,3 +53,10 @@ def test_the_module_docstring_names_every_error_with_its_code(cls: type[WorkerEr
 def test_codes_are_unique() -> None:
     codes = [cls.code for cls in CORE_CLASSES if cls is not DocumentSkipped]
     assert len(codes) == len(set(codes))
+
+
+def test_refused_texts_keep_their_reasons_and_the_others_vectors_after_pickling() -> None:
+    error = TextsRefusedError({1: "too long"}, np.ones((2, 3), np.float32))
+    again = pickle.loads(pickle.dumps(error))
+    assert again.reasons == {1: "too long"}
+    assert (again.vectors == error.vectors).all()
