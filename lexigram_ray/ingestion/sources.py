@@ -62,9 +62,7 @@ class Scan:
     """
 
     def __init__(self, paths: Sequence[Path], *, allowed_roots: tuple[Path, ...] | None) -> None:
-        self._allowed = (
-            None if allowed_roots is None else tuple(str(root) for root in allowed_roots)
-        )
+        self._allowed = allowed_roots
         self._given = tuple(self._checked(path) for path in paths)
         self._folders: set[str] = set()
         self._single_files: set[str] = set()
@@ -99,18 +97,12 @@ class Scan:
         if not os.path.lexists(absolute):
             raise UsageError(f"no such file or folder: {source_name(path)}", hint="check the path")
         resolved = os.path.realpath(absolute)
-        if not self._is_allowed(resolved):
-            raise PathNotAllowedError(
-                f"{source_name(Path(resolved))} lies outside the allowed roots",
-                hint="add its folder to allowed_roots",
-            )
+        check_allowed(resolved, self._allowed)
         # A link that leads nowhere keeps its own name: there is no other.
         return resolved if os.path.exists(resolved) else absolute
 
     def _is_allowed(self, path: str) -> bool:
-        return self._allowed is None or any(
-            path == root or _is_below(path, root) for root in self._allowed
-        )
+        return _lies_within(path, self._allowed)
 
     def _entry(self, path: str, *, explicit: bool) -> Iterator[SourceFile | ScanProblem]:
         """Yield what is at a path: a file, a link's target, or all of a folder."""
@@ -298,6 +290,23 @@ def _is_ignored_folder(name: str) -> bool:
 def _has_ignored_part(path: str, root: str) -> bool:
     *folders, name = os.path.relpath(path, root).split(os.sep)
     return _is_ignored(name) or any(_is_ignored_folder(folder) for folder in folders)
+
+
+def check_allowed(resolved: str | Path, allowed_roots: tuple[Path, ...] | None) -> None:
+    """Refuse a resolved path outside of the allowed roots; None allows all.
+
+    Raises:
+        PathNotAllowedError: It lies outside of them.
+    """
+    if not _lies_within(str(resolved), allowed_roots):
+        raise PathNotAllowedError(
+            f"{source_name(Path(resolved))} lies outside the allowed roots",
+            hint="add its folder to allowed_roots",
+        )
+
+
+def _lies_within(path: str, roots: tuple[Path, ...] | None) -> bool:
+    return roots is None or any(path == str(root) or _is_below(path, str(root)) for root in roots)
 
 
 def _is_below(path: str, root: str) -> bool:

@@ -14,16 +14,16 @@ from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import DocumentError
 from lexigram_ray.core.types import Document
 from lexigram_ray.embedding.devices import available_cpus
-from lexigram_ray.embedding.tokenizing import load_tokenizer
 from lexigram_ray.ingestion.chunker import Chunker
 from lexigram_ray.ingestion.parsed_store import ParsedStore
 from lexigram_ray.ingestion.sandbox import SandboxedParser
 from lexigram_ray.jobs.plan import Plan, PlanRules, make_plan, problem_of
+from lexigram_ray.jobs.recipes import Recipe, tokenizer_of
 from lexigram_ray.jobs.records import LedgerEntry, LedgerState
 from lexigram_ray.jobs.removal import gone
 from lexigram_ray.jobs.report import DryRunReport, IngestRequest, Problem
 from lexigram_ray.jobs.store import Store
-from lexigram_ray.jobs.toolbox import Recipe, check_request, parser_key
+from lexigram_ray.jobs.toolbox import check_request, parser_key
 
 TOKENS_PER_SECOND_AND_CORE = 5_000
 """A small encoder on a current server core; only the order of magnitude matters here."""
@@ -117,7 +117,7 @@ def _sample(
     """Parse and chunk a few documents, evenly spread; ratios by suffix, `""` over all."""
     ratios: dict[str, _Ratio] = defaultdict(_Ratio)
     step = max(1, len(documents) // SAMPLE_DOCUMENTS)
-    chunker = Chunker(recipe.chunker, load_tokenizer(recipe.model))
+    chunker = Chunker(recipe.chunker, tokenizer_of(recipe.model))
     parser = SandboxedParser(config.parser, ParsedStore(config.paths.parsed))
     deadline = time.monotonic() + SAMPLE_SECONDS
     try:

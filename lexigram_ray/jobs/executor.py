@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from lexigram_ray.core.errors import DocumentSkipped
+from lexigram_ray.core.errors import DocumentSkipped, EmbeddingError
 from lexigram_ray.core.ids import chunk_id, digest
 from lexigram_ray.core.protocols import DocumentParser
 from lexigram_ray.core.types import Chunk, Document, Failure, Outcome, ParsedDocument
@@ -162,6 +162,11 @@ def _embed_together(small: list[_Chunked], tools: Tools) -> list[tuple[Executed,
     start = 0
     for item in small:
         stop = start + len(item.chunks)
+        refusal = _refusal(embedded, start, stop)
+        if refusal is not None:
+            results.append((_ended(item.document, refusal, item.started), None))
+            start = stop
+            continue
         fresh = int(np.count_nonzero(embedded.fresh[start:stop]))
         rows = _rows(item.document, item.parsed, item.chunks, embedded.vectors[start:stop], tools)
         executed = Executed(
@@ -197,6 +202,7 @@ def _spill(
             while window := list(islice(chunks, WINDOW_CHUNKS)):
                 keys = [chunk.content_hash for chunk in window]
                 embedded = tools.embedder.embed([chunk.text for chunk in window], keys)
+                _raise_refusal(embedded, len(window))
                 computed += int(np.count_nonzero(embedded.fresh))
                 hashes.extend(keys)
                 writer.write_table(_rows(document, parsed, window, embedded.vectors, tools))
@@ -213,6 +219,23 @@ def _spill(
         seconds=time.monotonic() - started,
     )
     return Spilled(executed=executed, path=str(path))
+
+
+def _refusal(embedded: Embedded, start: int, stop: int) -> EmbeddingError | None:
+    """Return the error of a document whose chunks stand at these places, if one has no vector."""
+    refused = [place for place in embedded.refused if start <= place < stop]
+    if not refused:
+        return None
+    first = min(refused)
+    return EmbeddingError(
+        f"chunk {first - start} of {stop - start} has no vector: {embedded.refused[first]}"
+    )
+
+
+def _raise_refusal(embedded: Embedded, count: int) -> None:
+    refusal = _refusal(embedded, 0, count)
+    if refusal is not None:
+        raise refusal
 
 
 def _ended(document: Document, error: BaseException, started: float) -> Executed:

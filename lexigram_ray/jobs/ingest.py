@@ -5,34 +5,27 @@ Nothing here knows Ray: the pool of workers comes in as an argument.
 
 from __future__ import annotations
 
-import json
-import logging
 import os
 import shutil
 import threading
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from lexigram_ray.core.config import WorkersConfig
-from lexigram_ray.core.errors import LeaseLostError, WorkerError
-from lexigram_ray.core.ids import hash_text, source_name
+from lexigram_ray.core.ids import source_name
 from lexigram_ray.core.types import JobStatus
-from lexigram_ray.jobs.records import Busy, Claim, Job, Owner
+from lexigram_ray.jobs.claiming import holding, open_or_create, submit_and_claim, wait_for_other
+from lexigram_ray.jobs.recipes import Recipe
+from lexigram_ray.jobs.records import Busy, Job
 from lexigram_ray.jobs.report import IngestReport, IngestRequest, ProgressCallback
 from lexigram_ray.jobs.run import Interrupted, PoolFactory, Run
 from lexigram_ray.jobs.store import Store
-from lexigram_ray.jobs.toolbox import Checked, Recipe, check_request
+from lexigram_ray.jobs.toolbox import check_request
 from lexigram_ray.jobs.tracker import Tracker
-from lexigram_ray.jobs.waiting import wait_for_other
-from lexigram_ray.vectors.collection import Collection
-
-logger = logging.getLogger("lexigram_ray")
 
 KIND = "ingest"
-CREATE_SECONDS = 30.0
 
 
 def ingest(
@@ -54,25 +47,37 @@ def ingest(
     checked = check_request(config, request)
     recipe = checked.recipe
     with Store.open(config.paths.store_url) as store:
-        job, created, claim = _submit_and_claim(store, config, request, recipe)
+        job, created, claim = submit_and_claim(
+            store,
+            kind=KIND,
+            collection=request.collection,
+            spec=_specification(request, recipe),
+            lease_seconds=config.jobs.lease_seconds,
+        )
         if isinstance(claim, Busy):
-            got = wait_for_other(store, job.id, config.jobs.lease_seconds, tracker, stop)
+            tracker.enter("waiting")
+            got = wait_for_other(
+                store, job.id, config.jobs.lease_seconds, partial(_show, tracker), stop
+            )
             if got is None:
                 raise Interrupted(job.id, None)
-            if isinstance(got, IngestReport):
+            if isinstance(got, Job):
                 if not (request.prune or request.retry_failed):
-                    return got
+                    return _report_of(got)
                 # The other run may have been asked for neither: now it is our turn.
                 return ingest(config, request, make_pool, on_progress, stop)
             claim = got
-        with _holding(store, claim):
+        with holding(store, claim):
+            collection = open_or_create(
+                checked.collections, recipe.settings, request.collection, store, claim
+            )
             run = Run(
                 config,
                 request,
                 recipe,
                 store=store,
                 claim=claim,
-                collection=_open_or_create(checked, request.collection, store, claim),
+                collection=collection,
                 tracker=tracker,
                 stop=stop,
                 started=started,
@@ -89,21 +94,6 @@ def ingest(
     return report
 
 
-def _submit_and_claim(
-    store: Store, config: WorkersConfig, request: IngestRequest, recipe: Recipe
-) -> tuple[Job, bool, Claim | Busy]:
-    spec = _specification(request, recipe)
-    key = hash_text(json.dumps(spec, sort_keys=True))
-    while True:
-        job, created = store.submit(
-            kind=KIND, collection=request.collection, spec=spec, spec_key=key
-        )
-        try:
-            return job, created, store.claim(job.id, Owner.current(), config.jobs.lease_seconds)
-        except LeaseLostError:
-            continue  # Another process has just finished it: ask for a new one.
-
-
 def _specification(request: IngestRequest, recipe: Recipe) -> dict[str, object]:
     """What makes two commands the same job. `--prune` and `--retry-failed` belong to the run."""
     return {
@@ -114,34 +104,18 @@ def _specification(request: IngestRequest, recipe: Recipe) -> dict[str, object]:
     }
 
 
-def _open_or_create(checked: Checked, name: str, store: Store, claim: Claim) -> Collection:
-    collections, settings = checked.collections, checked.recipe.settings
-    if not collections.exists(name):
-        # Two creates at once can lose one's rows: they take turns.
-        with store.turn(name, claim.owner, CREATE_SECONDS):
-            if not collections.exists(name):
-                if store.forget_collection(name):
-                    logger.warning("collection %s is gone from the disk: it is made anew", name)
-                return collections.create(name, settings, store.store_id)
-    collection = collections.open(name)
-    collection.check_settings(settings)
-    return collection
+def _show(tracker: Tracker, job: Job) -> None:
+    count = {key: value for key, value in job.progress.items() if isinstance(value, int)}
+    tracker.now = replace(
+        tracker.now,
+        job_id=job.id,
+        documents_done=count.get("done", 0),
+        documents_total=count.get("total", 0),
+        failed=count.get("failed", 0),
+    )
+    tracker.pulse()
 
 
-@contextmanager
-def _holding(store: Store, claim: Claim) -> Generator[None]:
-    """Give the claim back when the run does not come to its end, so that another may go on."""
-    try:
-        yield
-    except LeaseLostError:
-        raise
-    except BaseException as error:
-        why = (
-            "interrupted" if isinstance(error, Interrupted) else f"{type(error).__name__}: {error}"
-        )
-        try:
-            store.release(claim, why)
-        except WorkerError as second:
-            # On a full disk nothing can be written; a dead owner's lease is taken at once anyway.
-            logger.warning("the claim on job %s was not given back: %s", claim.job_id, second)
-        raise
+def _report_of(job: Job) -> IngestReport:
+    report = IngestReport.from_dict(job.summary, adopted=True)
+    return replace(report, status=JobStatus(job.status), error=job.error)

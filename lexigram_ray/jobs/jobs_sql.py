@@ -148,6 +148,17 @@ ATTEMPTS_OF_JOB = (
 
 UNITS_OF_JOB = select(units).where(units.c.job_id == bindparam("job_id")).order_by(units.c.unit_id)
 
+DONE_UNITS = select(units.c.unit_id).where(
+    units.c.job_id == bindparam("job_id"), units.c.state == literal(UnitState.DONE.value)
+)
+
+FAILED_UNITS = (
+    select(units)
+    .where(units.c.job_id == bindparam("job_id"), units.c.state == literal(UnitState.FAILED.value))
+    .order_by(units.c.unit_id)
+    .limit(bindparam("at_most"))
+)
+
 CRASHES_OF_UNITS = select(units.c.unit_id, units.c.crashes).where(
     units.c.job_id == bindparam("job_id"),
     units.c.unit_id.in_(bindparam("unit_ids", expanding=True)),
@@ -182,6 +193,9 @@ UNIT_TOTALS = select(
         ),
         0,
     ).label("removed"),
+    func.coalesce(
+        func.sum(case((units.c.state == literal(UnitState.FAILED.value), 1), else_=0)), 0
+    ).label("failed"),
 ).where(units.c.job_id == bindparam("job_id"), units.c.state != literal(UnitState.PENDING.value))
 
 

@@ -147,6 +147,7 @@ class Ledger:
         """Delete all entries of a collection, and return how many there were."""
         with self._database.write() as connection:
             given = {"in_collection": collection}
+            connection.execute(ledger_sql.FORGET_UNITS, given)
             return connection.execute(ledger_sql.FORGET_COLLECTION, given).rowcount
 
 

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.sqlite import Insert
 
 from lexigram_ray.jobs.database import InsertInto
 from lexigram_ray.jobs.records import LedgerState
-from lexigram_ray.jobs.schema import documents, jobs, leases, meta, unfinished
+from lexigram_ray.jobs.schema import documents, jobs, leases, meta, unfinished, units
 
 _KEY = ("collection", "document_id")
 _THIS_DOCUMENT = and_(
@@ -143,6 +143,13 @@ TOUCH = (
 )
 
 # The collection was dropped: nothing of it is known any more.
+# What unfinished jobs have put into a collection that is gone, they must put there again.
+FORGET_UNITS = units.delete().where(
+    units.c.job_id.in_(
+        select(jobs.c.id).where(jobs.c.collection == bindparam("in_collection"), unfinished)
+    )
+)
+
 FORGET_COLLECTION = documents.delete().where(documents.c.collection == bindparam("in_collection"))
 
 # -- Turns -----------------------------------------------------------------------------------------

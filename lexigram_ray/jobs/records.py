@@ -165,6 +165,7 @@ class UnitTotals:
     Attributes:
         replaced: Rows that the table held of these documents before the job wrote to them.
         removed: Documents that were pruned.
+        failed: Units.
     """
 
     chunks: int
@@ -172,6 +173,7 @@ class UnitTotals:
     cached: int
     replaced: int
     removed: int
+    failed: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,17 +14,20 @@ from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import IntegrityError, WorkerError
 from lexigram_ray.core.types import JobStatus, Outcome
 from lexigram_ray.ingestion.sources import Scan
+from lexigram_ray.jobs.claiming import Stopped
 from lexigram_ray.jobs.commit import CODES_OF_NO_CONTENT, Committer
 from lexigram_ray.jobs.executor import Executed, Execution
 from lexigram_ray.jobs.heartbeat import Heartbeat
+from lexigram_ray.jobs.int8_loss import int8_notes
 from lexigram_ray.jobs.plan import Plan, PlanRules, make_plan, problem_of
 from lexigram_ray.jobs.pool import WorkerPool
+from lexigram_ray.jobs.recipes import Recipe
 from lexigram_ray.jobs.reconcile import check_counts, describe, differing_rows
 from lexigram_ray.jobs.records import Claim, LedgerEntry, LedgerState
 from lexigram_ray.jobs.removal import gone, prune, unread
 from lexigram_ray.jobs.report import DocumentCounts, IngestReport, IngestRequest, Problem
 from lexigram_ray.jobs.store import Store
-from lexigram_ray.jobs.toolbox import Recipe, parser_key
+from lexigram_ray.jobs.toolbox import parser_key
 from lexigram_ray.jobs.tracker import Tracker
 from lexigram_ray.jobs.work import Dispatcher
 from lexigram_ray.vectors.collection import Collection
@@ -37,19 +40,15 @@ PoolFactory = Callable[[Recipe, str, int], AbstractContextManager[WorkerPool]]
 """From recipe, job id and bytes of unknown content to the pool that does the work."""
 
 
-class Interrupted(WorkerError):
-    """The user stopped the run; the same command goes on from there.
+class Interrupted(Stopped):
+    """The user stopped the run.
 
     Args:
         report: What had been done by then; None when another process is doing the job.
     """
 
-    code = "interrupted"
-    exit_code = 130
-
     def __init__(self, job_id: str, report: IngestReport | None) -> None:
-        super().__init__(f"interrupted; job {job_id} can be resumed")
-        self.job_id = job_id
+        super().__init__(job_id)
         self.report = report
 
 
@@ -163,6 +162,7 @@ class Run:
             self._committer.flush()
             notes = self._prune(scan) if self._request.prune else ()
             self._index()
+            notes += int8_notes(self._config, self._recipe, self._collection)
             return self._check(self._report(notes))
 
     def _make_plan(self, scan: Scan) -> None:

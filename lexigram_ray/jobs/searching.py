@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from lexigram_ray.core.errors import CollectionMismatchError, UsageError
 from lexigram_ray.core.types import CollectionSettings
+from lexigram_ray.embedding.server_model import SERVER_POOLING
+from lexigram_ray.jobs.recipes import load_model, read_text_recipe
 from lexigram_ray.vectors.collections import Collections
 from lexigram_ray.vectors.search import Hit, SearchMode, search
 
@@ -89,19 +91,41 @@ def load_query_provider(
     Raises:
         ModelNotFoundError: It is not on this machine.
         CollectionMismatchError: The model of that name has other weights now.
+        EmbeddingServerError: The server that has the model does not answer.
     """
-    from lexigram_ray.embedding.engine import load_provider
-    from lexigram_ray.embedding.models import describe_model
-
-    models_dir = config.paths.models
-    model = describe_model(
-        settings.model, precision=config.embedding.precision, models_dir=models_dir
-    )
-    if model.spec.revision != settings.revision:
+    if settings.pooling == SERVER_POOLING and config.embedding.server.url is None:
+        raise UsageError(
+            f"collection {collection} was made by {settings.model} on a server, and no server is "
+            "configured",
+            hint="set embedding.server.url, or search with `--mode text`",
+        )
+    recipe = read_text_recipe(_as_made(config, settings), None)
+    revision = recipe.model.spec.revision
+    if revision != settings.revision:
         raise CollectionMismatchError(
             f"collection {collection} was made with revision {settings.revision} of "
-            f"{settings.model}, and this machine has revision {model.spec.revision}",
+            f"{settings.model}, and here it has revision {revision}",
             hint=f"install that revision again, or ingest into a new collection "
             f"(`--mode text` searches {collection} without the model)",
         )
-    return load_provider(model, models_dir=models_dir)
+    return load_model(config, recipe, threads=None)
+
+
+def _as_made(config: WorkersConfig, settings: CollectionSettings) -> WorkersConfig:
+    """Return the configuration with which the collection's model makes its kind of vectors."""
+    embedding = config.embedding
+    changed: dict[str, object] = {
+        "model": settings.model,
+        "precision": _query_precision(embedding.precision, settings.precision),
+        "dimensions": settings.dimension,
+    }
+    if settings.pooling != SERVER_POOLING:
+        changed["server"] = embedding.server.model_copy(update={"url": None})
+    return config.model_copy(update={"embedding": embedding.model_copy(update=changed)})
+
+
+def _query_precision(wanted: str, of_collection: str) -> str:
+    """Return how to compute a query's vector: floats agree with floats, int8 only with int8."""
+    if of_collection == "int8":
+        return "int8"
+    return "auto" if wanted == "int8" else wanted

@@ -233,6 +233,14 @@ class Store:
         """Return all units of a job, in the order of their ids."""
         return self._units.of_job(job_id)
 
+    def done_units(self, job_id: str) -> set[str]:
+        """Return the ids of a job's units that are done."""
+        return self._units.done(job_id)
+
+    def failed_units(self, job_id: str, *, limit: int) -> list[UnitRow]:
+        """Return the first failed units of a job, in the order of their ids."""
+        return self._units.failed(job_id, limit)
+
     def unit_totals(self, job_id: str) -> UnitTotals:
         """Return what the finished units of a job add up to, over all its attempts."""
         return self._units.totals(job_id)
@@ -333,7 +341,10 @@ class Store:
         self._ledger.touch(claim, collection, entries)
 
     def forget_collection(self, collection: str) -> int:
-        """Forget all documents of a collection that was dropped, and return how many."""
+        """Forget all documents of a collection that was dropped, and return how many.
+
+        What its unfinished jobs have done counts no more: they do it again.
+        """
         return self._ledger.forget(collection)
 
     # -- Turns -------------------------------------------------------------------------------------

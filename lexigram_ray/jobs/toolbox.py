@@ -5,49 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lexigram_ray.core.config import ParserSettings, WorkersConfig
-from lexigram_ray.core.types import ChunkerSpec, CollectionSettings
 from lexigram_ray.embedding.cache import EmbeddingCache
 from lexigram_ray.embedding.cached import CachedEmbedder
-from lexigram_ray.embedding.models import LocalModel, describe_model
+from lexigram_ray.embedding.models import LocalModel
 from lexigram_ray.embedding.tokenizing import load_tokenizer
 from lexigram_ray.ingestion.chunker import Chunker, resolve_chunker
 from lexigram_ray.ingestion.parsed_store import ParsedStore, parser_fingerprint
 from lexigram_ray.ingestion.sandbox import SandboxedParser
 from lexigram_ray.ingestion.sources import Scan
 from lexigram_ray.jobs.executor import Embedder, Tools
+from lexigram_ray.jobs.recipes import (
+    GivenModel,
+    Recipe,
+    find_model,
+    keeps_vectors,
+    load_model,
+    tokenizer_of,
+)
 from lexigram_ray.jobs.report import IngestRequest
 from lexigram_ray.vectors.collections import Collections, validate_name
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """What decides the rows of a collection: the model and the chunker.
-
-    Attributes:
-        model: Where the model lies and what it is.
-        chunker: How text is cut.
-    """
-
-    model: LocalModel
-    chunker: ChunkerSpec
-
-    @property
-    def settings(self) -> CollectionSettings:
-        """What stands in the collection's metadata."""
-        spec = self.model.spec
-        return CollectionSettings(
-            model=spec.name,
-            revision=spec.revision,
-            dimension=spec.dimension,
-            pooling=spec.pooling,
-            precision=spec.precision,
-            chunker=self.chunker.name,
-        )
-
-    @property
-    def model_key(self) -> str:
-        """The ledger's name of the model: another one means that every text is embedded anew."""
-        return f"{self.model.spec.name}@{self.model.spec.revision}"
 
 
 def parser_key(settings: ParserSettings) -> str:
@@ -71,15 +47,15 @@ def read_recipe(config: WorkersConfig) -> Recipe:
         ModelNotFoundError: The model is not on this machine and cannot be had.
         ConfigError: The chunker does not fit the model.
     """
-    model = describe_model(
-        config.embedding.model,
-        precision=config.embedding.precision,
-        models_dir=config.paths.models,
-    )
+    model = find_model(config)
+    chunking = config.chunking
+    if not isinstance(model, LocalModel):
+        # A server's tokens cannot be counted here.
+        chunking = chunking.model_copy(update={"strategy": "characters"})
     chunker = resolve_chunker(
-        config.chunking,
+        chunking,
         max_tokens=model.spec.max_tokens,
-        special_tokens=_tokens_beside_the_text(model),
+        special_tokens=_tokens_beside_the_text(model) if isinstance(model, LocalModel) else 0,
     )
     return Recipe(model, chunker)
 
@@ -116,14 +92,13 @@ def check_request(config: WorkersConfig, request: IngestRequest) -> Checked:
 
 def make_embedder(config: WorkersConfig, recipe: Recipe, threads: int | None) -> CachedEmbedder:
     """Return cache and model as one; the model is loaded at the first text not in the cache."""
-    from lexigram_ray.embedding.engine import load_provider
-
     spec = recipe.model.spec
-    cache = EmbeddingCache(config.paths.cache, spec) if config.embedding.cache else None
+    cache = EmbeddingCache(config.paths.cache, spec) if keeps_vectors(config, recipe) else None
     return CachedEmbedder(
-        lambda: load_provider(recipe.model, models_dir=config.paths.models, threads=threads),
+        lambda: load_model(config, recipe, threads),
         cache,
         spec,
+        owns_provider=not isinstance(recipe.model, GivenModel),
     )
 
 
@@ -131,7 +106,7 @@ def make_tools(config: WorkersConfig, recipe: Recipe, embedder: Embedder, job_id
     """Return the tools of one worker, with a parser process of its own."""
     return Tools(
         parser=SandboxedParser(config.parser, ParsedStore(config.paths.parsed)),
-        chunker=Chunker(recipe.chunker, load_tokenizer(recipe.model)),
+        chunker=Chunker(recipe.chunker, tokenizer_of(recipe.model)),
         embedder=embedder,
         dimension=recipe.model.spec.dimension,
         job_id=job_id,

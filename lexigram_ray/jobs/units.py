@@ -34,6 +34,18 @@ class Units:
             rows = connection.execute(jobs_sql.UNITS_OF_JOB, {"job_id": job_id}).all()
         return [_unit(row) for row in rows]
 
+    def done(self, job_id: str) -> set[str]:
+        """Return the ids of the units that are done."""
+        with self._database.read() as connection:
+            return set(connection.execute(jobs_sql.DONE_UNITS, {"job_id": job_id}).scalars())
+
+    def failed(self, job_id: str, limit: int) -> list[UnitRow]:
+        """Return the first units that failed, in the order of their ids."""
+        asked = {"job_id": job_id, "at_most": limit}
+        with self._database.read() as connection:
+            rows = connection.execute(jobs_sql.FAILED_UNITS, asked).all()
+        return [_unit(row) for row in rows]
+
     def totals(self, job_id: str) -> UnitTotals:
         """Return what the finished units of a job add up to."""
         with self._database.read() as connection:

@@ -12,6 +12,9 @@ from lexigram_ray.vectors.translate import lance_errors
 if TYPE_CHECKING:
     from lance import LanceDataset
 
+ROWS_CHUNKER = "rows:0:0"
+"""Stands for a chunker in collections whose texts came as rows of a table."""
+
 
 class Collection:
     """A Lance table at one version.
@@ -103,11 +106,18 @@ def _differ(setting: str, here: str, asked: str) -> bool:
 
 def _matching(differences: list[tuple[str, str, str]]) -> str:
     here = {setting: value for setting, value, _ in differences}
+    asked = {setting: value for setting, _, value in differences}
     if "model" in here:
         return f"the model that it was made with: {here['model']}"
+    if "chunker" in here and ROWS_CHUNKER in (here["chunker"], asked["chunker"]):
+        return "`embed` for rows of a table and `ingest` for documents: one does not hold both"
     if "chunker" in here and len(here) == 1:
         strategy, size, overlap = (*here["chunker"].split(":"), "?", "?")[:3]
         return f"chunk as it was made: strategy {strategy}, size {size}, overlap {overlap}"
+    if "precision" in here and len(here) <= 2:
+        return "the precision that it was made with: " + (
+            "--precision int8" if here["precision"] == "int8" else "any but int8"
+        )
     if "revision" in here:
         return f"the files of the model's revision {here['revision']}"
     return "the settings that it was made with: " + ", ".join(

@@ -61,9 +61,9 @@ def replace_documents(
         DiskFullError: No space is left; nothing was written.
         CollectionNotFoundError: The collection was dropped meanwhile.
     """
-    _check_key(collection)
+    check_key(collection)
     if isinstance(rows, pa.Table):
-        _check_ids(rows.column("id"))
+        check_ids(rows.column("id"))
         if rows.num_rows == 0 and not delete_for:
             return collection.version
     merge = (
@@ -74,7 +74,7 @@ def replace_documents(
     )
     if delete_for:
         merge = merge.when_not_matched_by_source_delete(is_any_of("document_id", delete_for))
-    source = _with_columns_of(collection, rows)
+    source = with_columns_of(collection, rows)
     with lance_errors(collection.name, collection.path):
         merge.execute(source)
     return collection.version
@@ -136,7 +136,12 @@ def _summed(rows: pa.Table) -> Iterator[tuple[str, DocumentRows]]:
         )
 
 
-def _check_key(collection: Collection) -> None:
+def check_key(collection: Collection) -> None:
+    """Refuse a table whose `id` is no declared key any more.
+
+    Raises:
+        IntegrityError: Somebody has rewritten its schema.
+    """
     if not is_keyed(collection.dataset.schema):
         raise IntegrityError(
             f"collection {collection.name} has lost its primary key: writes would not be safe",
@@ -144,7 +149,12 @@ def _check_key(collection: Collection) -> None:
         )
 
 
-def _check_ids(column: pa.ChunkedArray) -> None:
+def check_ids(column: pa.ChunkedArray) -> None:
+    """Refuse rows among which an id occurs twice.
+
+    Raises:
+        RepeatedIdError: Naming the first of them.
+    """
     # Lance inserts both rows when an id occurs twice within one write.
     ids: Iterable[str] = column.to_pylist()
     repeated = [row_id for row_id, count in Counter(ids).items() if count > 1]
@@ -154,10 +164,11 @@ def _check_ids(column: pa.ChunkedArray) -> None:
         raise RepeatedIdError(f"an id occurs twice in one write: {shown}{more}")
 
 
-def _with_columns_of(
+def with_columns_of(
     collection: Collection,
     rows: pa.Table | pa.RecordBatchReader,
 ) -> pa.Table | pa.RecordBatchReader:
+    """Return rows with exactly the table's columns and types."""
     # A source that lacks a column would be a partial update: its rows would keep old values.
     schema = collection.dataset.schema
     if rows.schema.names != schema.names:

@@ -11,9 +11,10 @@ from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.embedding.cached import CachedEmbedder
 from lexigram_ray.jobs.ingest import ingest
 from lexigram_ray.jobs.pool import LocalPool, WorkerPool
+from lexigram_ray.jobs.recipes import Recipe
 from lexigram_ray.jobs.report import IngestReport, IngestRequest, ProgressCallback
 from lexigram_ray.jobs.run import PoolFactory
-from lexigram_ray.jobs.toolbox import Recipe, make_tools
+from lexigram_ray.jobs.toolbox import make_tools
 from tests.fakes import HashingProvider
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from lexigram_ray.core.config import WorkersConfig, load_config
 from lexigram_ray.core.types import JobStatus
-from lexigram_ray.jobs import waiting
+from lexigram_ray.jobs import claiming
 from lexigram_ray.jobs.ingest import ingest
 from lexigram_ray.jobs.records import Owner
 from lexigram_ray.jobs.report import IngestReport, IngestRequest, Progress
@@ -194,7 +194,7 @@ def test_written_and_removed_chunks_explain_the_rows_also_after_a_crash(
 def test_a_run_that_waits_takes_the_others_report_however_late_it_comes(
     config: WorkersConfig, texts: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiting, "LOOK_EVERY_SECONDS", 0.01)
+    monkeypatch.setattr(claiming, "LOOK_EVERY_SECONDS", 0.01)
     reports: list[IngestReport] = []
     workers = [
         threading.Thread(target=lambda: reports.append(ingest_here(config, texts)))
