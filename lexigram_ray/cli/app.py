@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
+import threading
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from lexigram_ray import __version__
+from lexigram_ray.cli.cache import cache_app
 from lexigram_ray.cli.collections import collections_app
 from lexigram_ray.cli.doctor import doctor
+from lexigram_ray.cli.embed import embed
 from lexigram_ray.cli.error_edge import report
 from lexigram_ray.cli.exit_codes import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE
 from lexigram_ray.cli.help_text import help_of
@@ -26,6 +31,10 @@ from lexigram_ray.cli.invocation import (
 from lexigram_ray.cli.messages import log_to
 from lexigram_ray.cli.output import printable, say
 from lexigram_ray.cli.search import search
+from lexigram_ray.cli.stray import open_closed_streams
+
+WORK = frozenset({"embed", "ingest"})
+"""Names of the threads that do a run's work."""
 
 app = typer.Typer(
     name=PROGRAM,
@@ -38,7 +47,11 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    sys.exit(run(sys.argv[1:]))
+    open_closed_streams()
+    code = run(sys.argv[1:])
+    if any(thread.name in WORK for thread in threading.enumerate()):
+        _exit_at_once(code)
+    sys.exit(code)
 
 
 def run(argv: Sequence[str]) -> int:
@@ -52,6 +65,17 @@ def run(argv: Sequence[str]) -> int:
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one error edge
         return report(error, invocation)
     return code if isinstance(code, int) else EXIT_DONE
+
+
+def _exit_at_once(code: int) -> NoReturn:
+    """End with what an interrupted run has dropped still going on; all that counts is committed.
+
+    A thread in the middle of a model's native code aborts a process whose interpreter ends.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    os._exit(code)
 
 
 def _say_log(text: str, label: str, style: str) -> None:
@@ -82,6 +106,7 @@ def root(
 
     Examples:
       lexigram-ray ingest ~/papers --collection papers
+      lexigram-ray embed reviews.parquet --collection reviews
       lexigram-ray search "how are leases renewed" --collection papers
       lexigram-ray collections list
       lexigram-ray doctor
@@ -105,6 +130,7 @@ def root(
 
 app.callback(help=help_of(root))(root)
 app.command("ingest", help=help_of(ingest), short_help="Put documents into a collection.")(ingest)
+app.command("embed", help=help_of(embed), short_help="Embed a table of texts.")(embed)
 app.command("search", help=help_of(search), short_help="Find passages that answer a question.")(
     search
 )
@@ -112,3 +138,4 @@ app.command("doctor", help=help_of(doctor), short_help="Check this machine and i
     doctor
 )
 app.add_typer(collections_app, name="collections", short_help="List, show and drop collections.")
+app.add_typer(cache_app, name="cache", short_help="Show, clean and clear the embedding cache.")

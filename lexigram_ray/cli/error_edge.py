@@ -14,7 +14,7 @@ import typer
 
 from lexigram_ray.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from lexigram_ray.cli.invocation import PROGRAM, Invocation
-from lexigram_ray.cli.output import printable, say
+from lexigram_ray.cli.output import printable, say, write_json_line
 from lexigram_ray.core.errors import ConfigError, DiskFullError, WorkerError
 
 
@@ -80,8 +80,6 @@ def explain(error: BaseException, invocation: Invocation) -> Explanation:
 
 
 def _write_error_line(explanation: Explanation) -> None:
-    from lexigram_ray.cli.progress import write_json_line
-
     record = {"message_type": "error", **explanation.to_dict(), "during": "run", "item": ""}
     write_json_line(record, sys.stderr)
 
@@ -89,6 +87,8 @@ def _write_error_line(explanation: Explanation) -> None:
 def _default_hint(error: WorkerError, invocation: Invocation) -> str:
     if isinstance(error, ConfigError) or error.exit_code == EXIT_USAGE:
         return f"{PROGRAM} --help"
+    if error.exit_code == EXIT_INTERRUPTED:
+        return invocation.command_line()
     return f"{invocation.suggest('doctor')}, or the same command with --debug"
 
 

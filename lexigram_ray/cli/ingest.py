@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,6 +13,7 @@ from lexigram_ray.cli.exit_codes import (
     EXIT_INTERRUPTED,
     EXIT_SOME_FAILED,
 )
+from lexigram_ray.cli.given_paths import check_paths
 from lexigram_ray.cli.invocation import (
     ConfigOption,
     DebugOption,
@@ -23,14 +22,15 @@ from lexigram_ray.cli.invocation import (
     StateOption,
     env,
 )
-from lexigram_ray.cli.output import restore_terminal, say
+from lexigram_ray.cli.output import printable, say
 from lexigram_ray.cli.stray import stdout_is_for_results
-from lexigram_ray.core.errors import UsageError
 from lexigram_ray.core.types import JobStatus
-from lexigram_ray.jobs.report import IngestReport, IngestRequest, Progress
+from lexigram_ray.jobs.report import IngestReport, IngestRequest
 
 if TYPE_CHECKING:
-    from lexigram_ray.cli.progress import Display
+    import threading
+
+    from lexigram_ray.cli.displays import Display
     from lexigram_ray.core.config import WorkersConfig
 
 
@@ -156,7 +156,7 @@ def ingest(
     seconds; the same command goes on from there. Exit code 3: done, but some documents failed.
     """
     invocation = Invocation.of(ctx, state, config, json=json, debug=debug)
-    _check_paths(paths)
+    check_paths(paths)
     settings = invocation.load_config(
         **_sections(
             embedding={"model": model, "precision": precision},
@@ -174,7 +174,7 @@ def ingest(
     )
     if dry_run:
         return _dry_run(invocation, settings, request)
-    from lexigram_ray.cli.progress import choose_display
+    from lexigram_ray.cli.displays import choose_display
 
     display = choose_display(show=not no_progress, json_lines=json_progress)
     return _run(invocation, settings, request, display)
@@ -192,12 +192,6 @@ def exit_code(report: IngestReport) -> int:
     return EXIT_FAILED if documents.failed == documents.found else EXIT_SOME_FAILED
 
 
-def _check_paths(paths: list[Path]) -> None:
-    for path in paths:
-        if not os.path.lexists(path.expanduser()):
-            raise UsageError(f"no such file or folder: {path}", hint="check the path; see `ls`")
-
-
 def _sections(**sections: dict[str, object]) -> dict[str, object]:
     given = {
         name: {key: value for key, value in fields.items() if value is not None}
@@ -210,7 +204,7 @@ def _dry_run(invocation: Invocation, config: WorkersConfig, request: IngestReque
     from lexigram_ray.cli.ingest_summary import print_dry_run
     from lexigram_ray.runtime.ingest import dry_run
 
-    with stdout_is_for_results(lambda line: say(line, label="output")):
+    with stdout_is_for_results(lambda line: say(printable(line), label="output")):
         report = dry_run(config, request)
     if invocation.json:
         invocation.answer(report.to_dict())
@@ -222,69 +216,26 @@ def _dry_run(invocation: Invocation, config: WorkersConfig, request: IngestReque
 def _run(
     invocation: Invocation, config: WorkersConfig, request: IngestRequest, display: Display
 ) -> int:
-    from lexigram_ray.cli.interrupts import Interrupts
-    from lexigram_ray.cli.messages import log_to
+    from lexigram_ray.cli.ingest_progress import IngestMoment
+    from lexigram_ray.cli.ingest_summary import print_summary, write_summary_lines
+    from lexigram_ray.cli.shown_run import Show, answer, run_shown
     from lexigram_ray.jobs.run import Interrupted
     from lexigram_ray.runtime.ingest import run_ingest
 
-    stop = threading.Event()
-    latest = Progress(phase="starting")
+    def work(show: Show, stop: threading.Event) -> IngestReport:
+        try:
+            return run_ingest(config, request, lambda now: show(IngestMoment(now)), stop)
+        except Interrupted as interrupted:
+            if interrupted.report is None:
+                raise
+            return interrupted.report
 
-    def on_progress(progress: Progress) -> None:
-        nonlocal latest
-        latest = progress
-        interrupts.rearm()
-        display.update(progress)
-
-    def say_how_to_go_on() -> None:
-        _say_how_to_go_on(invocation, display, latest)
-
-    def say_log(text: str, label: str, style: str) -> None:
-        display.say(text, label=label, style=style)
-
-    def say_stray(line: str) -> None:
-        display.say(line, label="output", style="dim")
-
-    with (
-        stdout_is_for_results(say_stray),
-        display,
-        log_to(say_log, debug=invocation.debug),
-    ):
-        interrupts = Interrupts(stop=stop, on_first=say_how_to_go_on, on_exit=restore_terminal)
-        with interrupts:
-            try:
-                report = run_ingest(config, request, on_progress, stop)
-            except Interrupted as interrupted:
-                if interrupted.report is None:
-                    raise
-                report = interrupted.report
-    _finish(invocation, display, report)
+    report = run_shown(work, invocation=invocation, display=display)
+    answer(
+        report,
+        invocation=invocation,
+        display=display,
+        print_summary=print_summary,
+        write_summary_lines=write_summary_lines,
+    )
     return exit_code(report)
-
-
-def _say_how_to_go_on(invocation: Invocation, display: Display, latest: Progress) -> None:
-    done, total = latest.documents_done, latest.documents_total
-    known = f"{done:,} of {total:,} documents are done" if total else "nothing was begun"
-    job = f", job {latest.job_id}" if latest.job_id else ""
-    display.say(f"{known} and kept{job}; once more ends it at once", label="stopping")
-    display.say(invocation.command_line(), label="go on with", style="cyan")
-
-
-def _finish(invocation: Invocation, display: Display, report: IngestReport) -> None:
-    from lexigram_ray.cli.ingest_summary import print_summary, write_summary_lines
-
-    for note in report.notes:
-        display.say(note, label="note")
-    if invocation.json:
-        invocation.answer(report.to_dict())
-    else:
-        print_summary(report)
-        invocation.answered = True
-    if report.error:
-        display.say(report.error, label="error", style="red")
-        display.say(f"{invocation.command_line()} goes on from there", label="try", style="cyan")
-    elif report.status is JobStatus.COMPLETED and report.rows and not invocation.json:
-        line = invocation.suggest("search", "your question", "--collection", report.collection)
-        display.say(line, label="search with", style="cyan")
-    if invocation.json_lines:
-        write_summary_lines(report)

@@ -11,9 +11,9 @@ from lexigram_ray.cli.output import (
     duration,
     paint,
     print_table,
+    write_json_line,
     write_line,
 )
-from lexigram_ray.cli.progress import write_json_line
 from lexigram_ray.core.types import JobStatus, Outcome
 from lexigram_ray.jobs.report import DocumentCounts, DryRunReport, IngestReport, Problem
 

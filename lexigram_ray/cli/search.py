@@ -15,7 +15,7 @@ from lexigram_ray.cli.invocation import (
     StateOption,
     env,
 )
-from lexigram_ray.cli.output import say
+from lexigram_ray.cli.output import printable, say
 from lexigram_ray.cli.stray import stdout_is_for_results
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def search(
     settings = invocation.load_config()
     from lexigram_ray.jobs.searching import search_collection
 
-    with stdout_is_for_results(lambda line: say(line, label="output")):
+    with stdout_is_for_results(lambda line: say(printable(line), label="output")):
         report = search_collection(
             settings, query, collection=collection, limit=limit, mode=mode, where=where
         )
@@ -115,8 +115,6 @@ def _print_hits(report: SearchReport) -> None:
 def _heading(rank: int, hit: Hit) -> Text:
     from rich.text import Text
 
-    from lexigram_ray.cli.output import printable
-
     name = hit.title or hit.source.rsplit("/", 1)[-1]
     if len(name) > LONGEST_TITLE:
         name = f"{name[: LONGEST_TITLE - 1]}…"
@@ -129,15 +127,13 @@ def _heading(rank: int, hit: Hit) -> Text:
 def _source(hit: Hit) -> Text:
     from rich.text import Text
 
-    from lexigram_ray.cli.output import printable
-
     return Text(f"    {printable(hit.source)}", style="dim")
 
 
 def _snippet(hit: Hit, words: frozenset[str]) -> Text:
     from rich.text import Text
 
-    from lexigram_ray.cli.output import is_terminal, printable
+    from lexigram_ray.cli.output import is_terminal
     from lexigram_ray.cli.snippet import find_words, make_snippet
 
     snippet = printable(make_snippet(hit.text, words))

@@ -81,7 +81,7 @@ def _attach(address: str) -> None:
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
         raise ClusterUnreachableError(
             f"no Ray cluster answers at {address}: {_first_line(error)}",
             hint="check `ray status`; a cluster with token authentication needs "

@@ -12,8 +12,9 @@ from lexigram_ray.core.errors import WorkerError
 from lexigram_ray.jobs.estimate import dry_run, estimate_seconds
 from lexigram_ray.jobs.ingest import ingest
 from lexigram_ray.jobs.pool import LocalPool, WorkerPool
+from lexigram_ray.jobs.recipes import Recipe
 from lexigram_ray.jobs.report import IngestReport, IngestRequest, ProgressCallback
-from lexigram_ray.jobs.toolbox import Recipe, make_embedder, make_tools
+from lexigram_ray.jobs.toolbox import make_embedder, make_tools
 
 logger = logging.getLogger("lexigram_ray")
 

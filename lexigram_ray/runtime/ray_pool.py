@@ -16,12 +16,14 @@ from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import EmbedderDiedError, WorkerError
 from lexigram_ray.jobs.executor import Execution
 from lexigram_ray.jobs.pool import Batch, Completed
-from lexigram_ray.jobs.toolbox import Recipe
+from lexigram_ray.jobs.recipes import Recipe
 from lexigram_ray.runtime.actors import EmbedderActor, IngestionActor
+from lexigram_ray.runtime.patience import SAID_AFTER_SECONDS, free_resources
+from lexigram_ray.runtime.pickled_recipe import PickledRecipe
+from lexigram_ray.runtime.pool_size import GPU_SHARE
 
 MOST_WORKERS = 8
 CLOSE_SECONDS = 1.0
-PATIENCE_SECONDS = 60.0
 
 logger = logging.getLogger("lexigram_ray")
 
@@ -86,15 +88,14 @@ class RayPool:
         del self._embedder
 
     def _say_what_is_missing(self) -> None:
-        if self._is_working or time.monotonic() - self._started < PATIENCE_SECONDS:
+        if self._is_working or time.monotonic() - self._started < SAID_AFTER_SECONDS:
             return
         self._is_working = True
-        free = ray.available_resources().get("CPU", 0.0)
         logger.warning(
-            "no worker has answered for %d seconds; the cluster has %.1f free CPUs: "
+            "no worker has answered for %d seconds; the cluster has %s: "
             "`ray status` shows what waits",
-            PATIENCE_SECONDS,
-            free,
+            SAID_AFTER_SECONDS,
+            free_resources(),
         )
 
     def _completed(self, reference: ray.ObjectRef[Execution]) -> Completed:
@@ -115,8 +116,11 @@ class RayPool:
 
     def _start_embedder(self, cpus: float) -> Any:
         label = f"embed:{self._label}"
-        # An actor that reserves no GPU does not see the node's.
-        gpus = min(1, int(ray.cluster_resources().get("GPU", 0)))
+        # An actor that reserves no GPU does not see the node's; one that reserves a whole one
+        # never starts beside a warm embedder.
+        wanted = self._config.runtime.embedder_gpus
+        has_gpus = ray.cluster_resources().get("GPU", 0) >= 1
+        gpus = (GPU_SHARE if wanted is None else wanted) if has_gpus else 0
         actor = ray.remote(EmbedderActor).options(
             name=f"{label}:{_tag()}",
             num_cpus=cpus,
@@ -124,7 +128,7 @@ class RayPool:
             max_restarts=-1,
             max_task_retries=1,
         )
-        return actor.remote(self._config, self._recipe, label)
+        return actor.remote(self._config, PickledRecipe.of(self._recipe), label)
 
     def _start_worker(self, index: int) -> Any:
         label = f"ingest:{self._label}:{index}"

@@ -14,11 +14,16 @@ from tests.command_line import PROGRAM, clean_environment, run_cli
 COMMANDS = [
     (),
     ("ingest",),
+    ("embed",),
     ("search",),
     ("collections",),
     ("collections", "list"),
     ("collections", "show"),
     ("collections", "drop"),
+    ("cache",),
+    ("cache", "show"),
+    ("cache", "clean"),
+    ("cache", "clear"),
     ("doctor",),
 ]
 HEAVY = ("torch", "ray", "lance", "lancedb", "openvino", "sqlalchemy", "pydantic_settings")
@@ -113,6 +118,21 @@ def test_output_is_utf_8_whatever_the_locale(tmp_path: Path) -> None:
 
     assert result.code == 2
     assert isinstance(result.object["error"], dict)
+
+
+@pytest.mark.parametrize("streams", ["2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_wrong_use_with_closed_streams_is_still_wrong_use(streams: str, tmp_path: Path) -> None:
+    command = ["sh", "-c", f'exec "$@" {streams}', "sh", *PROGRAM, "search", "x", "--no-such"]
+    done = subprocess.run(
+        command,
+        env=clean_environment(LEXIGRAM_RAY_STATE=str(tmp_path)),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "")
 
 
 def test_a_closed_pipe_is_no_traceback(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import shutil
-import signal
 import subprocess
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ import psutil
 import pytest
 
 from tests.command_line import Result, run_cli, start_cli
+from tests.integration.processes import ended, kill_whole_family, kill_workers
 from tests.tables import assert_nothing_twice, assert_same, read, sources
 
 pytestmark = [pytest.mark.slow, pytest.mark.chaos]
@@ -72,18 +72,6 @@ def _ingest(docs: Path, state: Path, *options: str, env: dict[str, str] | None =
     return run_cli("ingest", docs, "-c", "docs", "--json", *options, state=state, env=env)
 
 
-def _kill_whole_family(process: subprocess.Popen[str]) -> None:
-    family = [psutil.Process(process.pid)]
-    family += family[0].children(recursive=True)
-    for member in family:
-        try:
-            member.kill()
-        except psutil.NoSuchProcess:
-            continue
-    process.communicate()
-    psutil.wait_procs(family, timeout=20)
-
-
 @pytest.mark.parametrize("on_ray", [False, True], ids=["in-process", "ray"])
 def test_a_run_killed_at_random_moments_ends_as_an_undisturbed_one(
     many_docs: Path,
@@ -99,7 +87,7 @@ def test_a_run_killed_at_random_moments_ends_as_an_undisturbed_one(
         env = ON_RAY if on_ray else {}
         process = start_cli("ingest", many_docs, "-c", "docs", "--json", state=state, env=env)
         time.sleep(seconds.uniform(0.8, longest))
-        _kill_whole_family(process)
+        kill_whole_family(process)
         shutil.rmtree(state / "cache", ignore_errors=True)
     result = _ingest(many_docs, state)
     assert result.code == 0, result.stderr
@@ -112,7 +100,7 @@ def test_a_killed_run_is_adopted_and_its_work_is_not_done_again(
 ) -> None:
     process = start_cli("ingest", many_docs, "-c", "docs", "--json", state=state)
     _wait_for_rows(state, process)
-    _kill_whole_family(process)
+    kill_whole_family(process)
     survived = sources(state, "docs")
     result = _ingest(many_docs, state)
     report: dict[str, Any] = result.object
@@ -135,7 +123,7 @@ def test_two_runs_over_overlapping_folders_both_end_well_and_write_nothing_twice
         (whole / f"own{number}.txt").write_text(f"A document of its own, number {number}.")
     first = start_cli("ingest", whole, "-c", "docs", "--json", state=state)
     second = start_cli("ingest", whole / "part", "-c", "docs", "--json", state=state)
-    reports = [_ended(process).object for process in (first, second)]
+    reports = [ended(process).object for process in (first, second)]
     assert [report["status"] for report in reports] == ["completed", "completed"]
     assert [report["documents"]["found"] for report in reports] == [70, 60]
     assert_nothing_twice(state, "docs")
@@ -146,16 +134,16 @@ def test_the_same_command_twice_at_once_is_one_job(many_docs: Path, state: Path)
     first = start_cli("ingest", many_docs, "-c", "docs", "--json", state=state)
     _wait_for_rows(state, first)
     second = _ingest(many_docs, state)
-    ended = _ended(first)
-    assert ended.code == second.code == 0
-    assert ended.object["job_id"] == second.object["job_id"]
-    assert ended.object["documents"] == second.object["documents"]
+    other = ended(first)
+    assert other.code == second.code == 0
+    assert other.object["job_id"] == second.object["job_id"]
+    assert other.object["documents"] == second.object["documents"]
 
 
 def test_a_ray_worker_that_is_killed_costs_no_document(many_docs: Path, state: Path) -> None:
     process = start_cli("ingest", many_docs, "-c", "docs", "--json", state=state, env=ON_RAY)
-    killed = _kill_workers(process, ("ray::ingest", "ray::Ingestion", "ray::Embedder"), times=2)
-    result = _ended(process)
+    killed = kill_workers(process, ("ray::ingest", "ray::Ingestion", "ray::Embedder"), times=2)
+    result = ended(process)
     assert killed == 2
     assert result.code == 0, result.stderr
     assert result.object["documents"]["ingested"] == 60
@@ -164,8 +152,8 @@ def test_a_ray_worker_that_is_killed_costs_no_document(many_docs: Path, state: P
 
 def test_a_parser_that_is_killed_costs_one_document_at_most(many_docs: Path, state: Path) -> None:
     process = start_cli("ingest", many_docs, "-c", "docs", "--json", state=state)
-    assert _kill_workers(process, ("lexigram_ray.ingestion.sandbox_child",), times=1) == 1
-    documents = _ended(process).object["documents"]
+    assert kill_workers(process, ("lexigram_ray.ingestion.sandbox_child",), times=1) == 1
+    documents = ended(process).object["documents"]
     assert documents["failed"] <= 1
     assert documents["ingested"] >= 59
 
@@ -191,30 +179,6 @@ def _wait_for_rows(state: Path, process: subprocess.Popen[str]) -> None:
                 pass
         time.sleep(0.05)
     pytest.fail("no row was written")
-
-
-def _kill_workers(process: subprocess.Popen[str], names: tuple[str, ...], *, times: int) -> int:
-    killed: set[int] = set()
-    deadline = time.monotonic() + 90
-    while len(killed) < times and time.monotonic() < deadline and process.poll() is None:
-        for child in psutil.Process(process.pid).children(recursive=True):
-            try:
-                command = " ".join(child.cmdline())
-                if child.pid not in killed and any(name in command for name in names):
-                    time.sleep(0.5)
-                    child.send_signal(signal.SIGKILL)
-                    killed.add(child.pid)
-                    time.sleep(1.0)
-                    break
-            except psutil.NoSuchProcess:
-                continue
-        time.sleep(0.1)
-    return len(killed)
-
-
-def _ended(process: subprocess.Popen[str]) -> Result:
-    stdout, stderr = process.communicate(timeout=240)
-    return Result(code=process.returncode, stdout=stdout, stderr=stderr)
 
 
 def _jobs(state: Path) -> list[dict[str, object]]:

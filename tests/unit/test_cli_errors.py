@@ -11,7 +11,12 @@ import pytest
 from lexigram_ray.cli.error_edge import report
 from lexigram_ray.cli.invocation import Invocation
 from lexigram_ray.core import errors
-from lexigram_ray.core.errors import DocumentSkipped, StoreUnreachableError, WorkerError
+from lexigram_ray.core.errors import (
+    DocumentSkipped,
+    StoreUnreachableError,
+    TextsRefusedError,
+    WorkerError,
+)
 
 
 def invocation(tmp_path: Path, *, as_json: bool = False) -> Invocation:
@@ -20,8 +25,9 @@ def invocation(tmp_path: Path, *, as_json: bool = False) -> Invocation:
 
 def every_error() -> list[type[WorkerError]]:
     found = [value for value in vars(errors).values() if isinstance(value, type)]
-    # A skip is a document's outcome and never reaches the edge.
-    return [cls for cls in found if issubclass(cls, WorkerError) and cls is not DocumentSkipped]
+    # Outcomes of one document and of some texts never reach the edge.
+    outcomes = (DocumentSkipped, TextsRefusedError)
+    return [cls for cls in found if issubclass(cls, WorkerError) and cls not in outcomes]
 
 
 @pytest.mark.parametrize("cls", every_error(), ids=lambda cls: cls.__name__)

@@ -7,19 +7,13 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from lexigram_ray.cli.progress import (
-    JsonLinesDisplay,
-    MilestoneDisplay,
-    SilentDisplay,
-    choose_display,
-    fraction_done,
-    milestone,
-    status_line,
-)
+from lexigram_ray.cli.displays import JsonLines, Milestones, Silent, choose_display
+from lexigram_ray.cli.ingest_progress import IngestMoment
+from lexigram_ray.cli.moment import in_one_line
 from lexigram_ray.cli.rate import Rate
 from lexigram_ray.jobs.report import Progress
 
-MOMENT = Progress(
+PROGRESS = Progress(
     phase="ingesting",
     job_id="0192",
     documents_done=10,
@@ -34,6 +28,7 @@ MOMENT = Progress(
     seconds_elapsed=12.34,
     seconds_remaining=75.0,
 )
+MOMENT = IngestMoment(PROGRESS)
 
 
 @dataclass
@@ -44,33 +39,33 @@ class Clock:
         return self.now
 
 
-def run_for(display: MilestoneDisplay, clock: Clock, seconds: int) -> None:
+def run_for(display: Milestones, clock: Clock, seconds: int) -> None:
     for second in range(seconds):
         clock.now = float(second)
-        display.update(replace(MOMENT, chunks_done=second * 50))
+        display.update(IngestMoment(replace(PROGRESS, chunks_done=second * 50)))
 
 
 def test_a_line_says_what_is_done_how_fast_and_how_long_still() -> None:
-    assert milestone(MOMENT, 80.4, 62.0) == (
+    assert in_one_line(MOMENT, 80.4, 62.0) == (
         "[1 min 2 s] ingesting: 50%, 10/40 documents, 1,500 chunks (80/s), 300 cached, "
         "1 skipped, 2 failed, about 1 min 15 s left"
     )
 
 
 def test_before_anything_is_done_a_line_says_what_there_is_to_do() -> None:
-    moment = Progress(phase="starting", documents_total=40)
+    moment = IngestMoment(Progress(phase="starting", documents_total=40))
 
-    assert milestone(moment, 0.0, 3.0) == "[3.0 s] starting: 40 documents to do"
+    assert in_one_line(moment, 0.0, 3.0) == "[3.0 s] starting: 40 documents to do"
 
 
 def test_lines_come_every_few_seconds_and_rarer_in_a_long_run(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     clock = Clock()
-    run_for(MilestoneDisplay(clock), clock, 60)
+    run_for(Milestones(clock), clock, 60)
     first_minute = capsys.readouterr().err.splitlines()
     clock = Clock()
-    run_for(MilestoneDisplay(clock), clock, 3600)
+    run_for(Milestones(clock), clock, 3600)
     first_hour = capsys.readouterr().err.splitlines()
 
     assert 10 <= len(first_minute) <= 13
@@ -78,15 +73,15 @@ def test_lines_come_every_few_seconds_and_rarer_in_a_long_run(
 
 
 def test_a_new_phase_is_said_at_once(capsys: pytest.CaptureFixture[str]) -> None:
-    display = MilestoneDisplay(Clock())
-    display.update(Progress(phase="scanning"))
-    display.update(Progress(phase="starting"))
+    display = Milestones(Clock())
+    display.update(IngestMoment(Progress(phase="scanning")))
+    display.update(IngestMoment(Progress(phase="starting")))
 
     assert capsys.readouterr().err == "[0.0 s] looking for documents\n[0.0 s] starting\n"
 
 
 def test_json_lines_have_the_promised_fields(capsys: pytest.CaptureFixture[str]) -> None:
-    display = JsonLinesDisplay(Clock())
+    display = JsonLines(Clock())
     display.update(MOMENT)
     display.say("nothing was pruned", label="note")
     status, message = map(json.loads, capsys.readouterr().err.splitlines())
@@ -103,19 +98,24 @@ def test_json_lines_have_the_promised_fields(capsys: pytest.CaptureFixture[str])
 
 
 def test_work_is_counted_in_bytes_when_they_are_known() -> None:
-    assert fraction_done(MOMENT) == 0.5
-    assert fraction_done(replace(MOMENT, bytes_total=0)) == 0.25
-    assert fraction_done(Progress(phase="scanning")) == 0.0
+    scanning = IngestMoment(Progress(phase="scanning", documents_done=7))
+
+    assert MOMENT.fraction == 0.5
+    assert IngestMoment(replace(PROGRESS, bytes_total=0)).fraction == 0.25
+    assert scanning.fraction is None
+    assert scanning.to_record()["percent_done"] == 0.0
 
 
 def test_an_unknown_time_is_null() -> None:
-    assert status_line(replace(MOMENT, seconds_remaining=None))["seconds_remaining"] is None
+    unknown = IngestMoment(replace(PROGRESS, seconds_remaining=None))
+
+    assert unknown.to_record()["seconds_remaining"] is None
 
 
 def test_without_a_terminal_there_is_no_live_display() -> None:
-    assert type(choose_display(show=True, json_lines=False)) is MilestoneDisplay
-    assert type(choose_display(show=False, json_lines=False)) is SilentDisplay
-    assert type(choose_display(show=False, json_lines=True)) is JsonLinesDisplay
+    assert type(choose_display(show=True, json_lines=False)) is Milestones
+    assert type(choose_display(show=False, json_lines=False)) is Silent
+    assert type(choose_display(show=False, json_lines=True)) is JsonLines
 
 
 def test_a_steady_rate_is_told_from_the_start_and_a_pause_lowers_it_slowly() -> None:

@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -55,9 +56,10 @@ def test_every_setting_in_the_readme_exists_with_its_default() -> None:
     settings = {name: default for name, default in rows if "." in name}
     assert len(settings) > 10
     for name, default in settings.items():
-        section, field = name.split(".")
-        model = WorkersConfig.model_fields[section].annotation
-        assert model is not None
+        model: Any = WorkersConfig
+        *sections, field = name.split(".")
+        for section in sections:
+            model = model.model_fields[section].annotation
         value = model.model_fields[field].default
         if value is not None:
             assert default.strip("`") == _written(value), name

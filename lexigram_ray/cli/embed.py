@@ -1,0 +1,201 @@
+"""`lexigram-ray embed`: a table of texts into a collection."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from lexigram_ray.cli.exit_codes import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_SOME_FAILED,
+)
+from lexigram_ray.cli.given_paths import check_paths
+from lexigram_ray.cli.invocation import (
+    ConfigOption,
+    DebugOption,
+    Invocation,
+    JsonOption,
+    StateOption,
+    env,
+)
+from lexigram_ray.core.types import JobStatus
+
+if TYPE_CHECKING:
+    import threading
+
+    from lexigram_ray.cli.displays import Display
+    from lexigram_ray.core.config import WorkersConfig
+    from lexigram_ray.jobs.embed_report import EmbedReport, EmbedRequest
+
+STDIN = Path("-")
+
+
+def embed(
+    ctx: typer.Context,
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="Parquet, JSONL, CSV, Arrow or Lance; `-` reads JSONL from stdin.",
+            show_default=False,
+        ),
+    ],
+    *,
+    collection: Annotated[
+        str,
+        typer.Option(
+            "--collection",
+            "-c",
+            metavar="NAME",
+            envvar=env("collection"),
+            help="The collection; made when it does not exist.",
+        ),
+    ],
+    text_column: Annotated[
+        str,
+        typer.Option(
+            "--text-column",
+            metavar="NAME",
+            envvar=env("text-column"),
+            help="The column that is embedded.",
+        ),
+    ] = "text",
+    id_column: Annotated[
+        str | None,
+        typer.Option(
+            "--id-column",
+            metavar="NAME",
+            envvar=env("id-column"),
+            help="The column of the rows' ids; else `id`, else rows are numbered.",
+        ),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            "--address",
+            metavar="HOST:PORT",
+            envvar=env("address"),
+            help="A running Ray cluster (or `auto`); else this machine.",
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", metavar="NAME", envvar=env("model"), help="Embedding model, or its folder."
+        ),
+    ] = None,
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16", "int8"] | None,
+        typer.Option("--precision", envvar=env("precision"), help="What the model computes in."),
+    ] = None,
+    dimensions: Annotated[
+        int | None,
+        typer.Option(
+            "--dimensions",
+            min=1,
+            metavar="N",
+            envvar=env("dimensions"),
+            help="Keep only the first N numbers of each vector.",
+        ),
+    ] = None,
+    no_progress: Annotated[
+        bool,
+        typer.Option("--no-progress", envvar=env("no-progress"), help="Show no progress."),
+    ] = False,
+    json_progress: Annotated[
+        bool,
+        typer.Option(
+            "--json-progress",
+            envvar=env("json-progress"),
+            help="Progress as JSON Lines on stderr.",
+        ),
+    ] = False,
+    state: StateOption = None,
+    config: ConfigOption = None,
+    json: JsonOption = False,
+    debug: DebugOption = False,
+) -> int:
+    """Embed a table of texts into a collection, so that they can be searched.
+
+    Examples:
+      lexigram-ray embed reviews.parquet --collection reviews
+      lexigram-ray embed faq.csv -c faq --text-column answer --id-column key
+      jq -c '.items[]' dump.json | lexigram-ray embed - -c items --json > report.json
+      lexigram-ray embed reviews.parquet -c reviews --address ray-head:6379
+
+    A row becomes one passage; the columns beside text and id are kept as its metadata. Equal texts
+    are embedded once, and a row that cannot be embedded fails alone. Ctrl-C stops within seconds;
+    the same command goes on from there. Exit code 3: done, but some rows failed.
+    """
+    invocation = Invocation.of(ctx, state, config, json=json, debug=debug)
+    if file != STDIN:
+        check_paths([file])
+    given = {"model": model, "precision": precision, "dimensions": dimensions}
+    embedding = {key: value for key, value in given.items() if value is not None}
+    settings = invocation.load_config(**({"embedding": embedding} if embedding else {}))
+    from lexigram_ray.cli.displays import choose_display
+    from lexigram_ray.ingestion.tables import open_table
+    from lexigram_ray.jobs.embed_report import EmbedRequest
+
+    with ExitStack() as stack:
+        if file == STDIN:
+            from lexigram_ray.cli.standard_input import spooled
+
+            table = stack.enter_context(
+                spooled(settings.paths.scratch, text_column=text_column, id_column=id_column)
+            )
+        else:
+            table = open_table(
+                file.expanduser(),
+                text_column=text_column,
+                id_column=id_column,
+                allowed_roots=settings.allowed_roots,
+            )
+        request = EmbedRequest(table=table, collection=collection, address=address)
+        display = choose_display(show=not no_progress, json_lines=json_progress)
+        return _run(invocation, settings, request, display)
+
+
+def exit_code(report: EmbedReport) -> int:
+    """Return what a report means to a script; a run that is not over was interrupted."""
+    if report.status in (JobStatus.PENDING, JobStatus.RUNNING):
+        return EXIT_INTERRUPTED
+    if report.status is not JobStatus.COMPLETED:
+        return EXIT_FAILED
+    texts = report.texts
+    if not texts.failed:
+        return EXIT_DONE
+    return EXIT_FAILED if texts.failed == texts.read else EXIT_SOME_FAILED
+
+
+def _run(
+    invocation: Invocation, config: WorkersConfig, request: EmbedRequest, display: Display
+) -> int:
+    from lexigram_ray.cli.embed_progress import EmbedMoment
+    from lexigram_ray.cli.embed_summary import print_summary, write_summary_lines
+    from lexigram_ray.cli.shown_run import Show, answer, run_shown
+    from lexigram_ray.jobs.embed import EmbedInterrupted
+    from lexigram_ray.runtime.embed import run_embed
+
+    def work(show: Show, stop: threading.Event) -> EmbedReport:
+        try:
+            return run_embed(config, request, lambda now: show(EmbedMoment(now)), stop)
+        except EmbedInterrupted as interrupted:
+            if interrupted.report is None:
+                raise
+            return interrupted.report
+
+    report = run_shown(work, invocation=invocation, display=display)
+    answer(
+        report,
+        invocation=invocation,
+        display=display,
+        print_summary=print_summary,
+        write_summary_lines=write_summary_lines,
+    )
+    return exit_code(report)

@@ -1,0 +1,1 @@
+"""The package's functions for notebooks and scripts: `lexigram_ray.embed` and `.search`."""
