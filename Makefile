@@ -9,8 +9,9 @@ COLLECTION ?= demo
 Q ?= run tasks in parallel on a cluster
 PYTEST_ARGS ?=
 DOCS ?=
+ARGS ?=
 # Passed on as they are, whatever quotes and blanks are in them.
-export Q DOCS COLLECTION
+export Q DOCS COLLECTION ARGS
 DEBIAN_PACKAGES := python3-doc debian-policy git-doc poppler-utils chromium postgresql tesseract-ocr
 
 BIN := $(VENV)/bin
@@ -78,8 +79,10 @@ chaos: venv-dev ## Kill processes at random and look for what is lost or twice
 	@$(BIN)/python -m pytest tests -m chaos $(PYTEST_ARGS)
 
 .PHONY: bench
-bench: venv-dev ## Ingest Debian's documentation whole and print the figures
-	@$(BIN)/python tests/benchmarks/bench_ingest.py
+bench: venv-dev test-deps ## Embedding beside its peers, then a whole ingestion; ARGS="--help" tells the parts
+	@missed=0; $(BIN)/python tests/benchmarks/bench_embed.py $$ARGS || missed=$$?; \
+	if [ -z "$$ARGS" ]; then echo; $(BIN)/python tests/benchmarks/bench_ingest.py || missed=$$?; fi; \
+	exit $$missed
 
 .PHONY: format
 format: venv-dev ## Format and fix what can be fixed
