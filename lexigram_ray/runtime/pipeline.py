@@ -37,8 +37,11 @@ from lexigram_ray.runtime.pickled_recipe import PickledRecipe
 from lexigram_ray.runtime.pool_size import PoolSize, pool_size
 from lexigram_ray.runtime.transport import Parcel
 
-UNITS_PER_EMBEDDER = 2
+UNITS_AT_ONCE = 2
 """So that one unit is looked up, tokenised and packed while the other is on the device."""
+
+UNITS_PER_EMBEDDER = 4
+"""Under way or waiting there, so that an embedder need not wait for Ray Data to hand one out."""
 
 DATA_RETRIES = 2
 MOST_STALLS = 1
@@ -179,7 +182,7 @@ class RayDataPlace:
                     str(path),
                     self._job_id,
                     # Units are handed out in order: from here on each may be its worker's last.
-                    units[-1].index - 2 * UNITS_PER_EMBEDDER * size.embedders,
+                    units[-1].index - UNITS_PER_EMBEDDER * size.embedders,
                 ),
                 batch_size=1,
                 batch_format="pyarrow",
@@ -188,7 +191,7 @@ class RayDataPlace:
                     max_size=size.embedders,
                     initial_size=size.embedders,
                     max_tasks_in_flight_per_actor=UNITS_PER_EMBEDDER,
-                    max_concurrent_calls_per_actor=UNITS_PER_EMBEDDER,
+                    max_concurrent_calls_per_actor=UNITS_AT_ONCE,
                     enable_true_multi_threading=True,
                 ),
                 num_cpus=size.cpus,
