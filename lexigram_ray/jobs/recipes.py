@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lexigram_ray.core.config import WorkersConfig
+from lexigram_ray.core.errors import ConfigError
 from lexigram_ray.core.protocols import EmbeddingProvider
 from lexigram_ray.core.types import ChunkerSpec, CollectionSettings, ModelSpec
 from lexigram_ray.embedding.models import LocalModel, describe_model
@@ -77,6 +78,11 @@ def find_model(config: WorkersConfig) -> LocalModel | ServerModel:
         from lexigram_ray.embedding.server_model import describe_server
         from lexigram_ray.embedding.server_options import server_options
 
+        if config.embedding.dimensions is not None:
+            raise ConfigError(
+                "vectors of a server are not shortened here",
+                hint="set embedding.server.dimensions, which is asked of the server",
+            )
         options = server_options(config.embedding.server)
         return describe_server(config.embedding.model, options, models_dir=config.paths.models)
     return describe_model(

@@ -117,9 +117,11 @@ def _as_made(config: WorkersConfig, settings: CollectionSettings) -> WorkersConf
     changed: dict[str, object] = {
         "model": settings.model,
         "precision": _query_precision(embedding.precision, settings.precision),
-        "dimensions": settings.dimension,
     }
-    if settings.pooling != SERVER_POOLING:
+    if settings.pooling == SERVER_POOLING:
+        changed["dimensions"] = None
+    else:
+        changed["dimensions"] = settings.dimension
         changed["server"] = embedding.server.model_copy(update={"url": None})
     return config.model_copy(update={"embedding": embedding.model_copy(update=changed)})
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from lexigram_ray.core.config import load_config
+from lexigram_ray.core.errors import ConfigError
 from lexigram_ray.core.ids import hash_text
 from lexigram_ray.embedding.adapters import as_provider
-from lexigram_ray.jobs.recipes import keeps_vectors, read_text_recipe
+from lexigram_ray.jobs.recipes import find_model, keeps_vectors, read_text_recipe
 from lexigram_ray.jobs.toolbox import make_embedder
 from tests.fakes import HashingProvider
 
@@ -53,3 +55,13 @@ def test_an_object_that_says_its_revision_is_cached_and_stays_open(tmp_path):
     assert (provider.calls, closed) == (1, [])
     off = load_config(None, state_dir=tmp_path, embedding={"cache": False})
     assert not keeps_vectors(off, recipe)
+
+
+def test_dimensions_are_asked_of_a_server_by_its_own_setting(tmp_path):
+    config = load_config(
+        state_dir=tmp_path,
+        embedding={"dimensions": 8, "server": {"url": "http://127.0.0.1:9/v1"}},
+    )
+    with pytest.raises(ConfigError, match="not shortened here") as caught:
+        find_model(config)
+    assert "embedding.server.dimensions" in (caught.value.hint or "")
