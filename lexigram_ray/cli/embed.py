@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +22,13 @@ from lexigram_ray.cli.invocation import (
     JsonOption,
     StateOption,
     env,
+)
+from lexigram_ray.cli.job_options import (
+    AddressOption,
+    JsonProgressOption,
+    ModelOption,
+    NoProgressOption,
+    PrecisionOption,
 )
 from lexigram_ray.core.types import JobStatus
 
@@ -74,25 +81,9 @@ def embed(
             help="The column of the rows' ids; else `id`, else rows are numbered.",
         ),
     ] = None,
-    address: Annotated[
-        str | None,
-        typer.Option(
-            "--address",
-            metavar="HOST:PORT",
-            envvar=env("address"),
-            help="A running Ray cluster (or `auto`); else this machine.",
-        ),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model", metavar="NAME", envvar=env("model"), help="Embedding model, or its folder."
-        ),
-    ] = None,
-    precision: Annotated[
-        Literal["auto", "fp32", "bf16", "int8"] | None,
-        typer.Option("--precision", envvar=env("precision"), help="What the model computes in."),
-    ] = None,
+    address: AddressOption = None,
+    model: ModelOption = None,
+    precision: PrecisionOption = None,
     dimensions: Annotated[
         int | None,
         typer.Option(
@@ -103,18 +94,8 @@ def embed(
             help="Keep only the first N numbers of each vector.",
         ),
     ] = None,
-    no_progress: Annotated[
-        bool,
-        typer.Option("--no-progress", envvar=env("no-progress"), help="Show no progress."),
-    ] = False,
-    json_progress: Annotated[
-        bool,
-        typer.Option(
-            "--json-progress",
-            envvar=env("json-progress"),
-            help="Progress as JSON Lines on stderr.",
-        ),
-    ] = False,
+    no_progress: NoProgressOption = False,
+    json_progress: JsonProgressOption = False,
     state: StateOption = None,
     config: ConfigOption = None,
     json: JsonOption = False,

@@ -22,6 +22,13 @@ from lexigram_ray.cli.invocation import (
     StateOption,
     env,
 )
+from lexigram_ray.cli.job_options import (
+    AddressOption,
+    JsonProgressOption,
+    ModelOption,
+    NoProgressOption,
+    PrecisionOption,
+)
 from lexigram_ray.cli.output import printable, say
 from lexigram_ray.cli.stray import stdout_is_for_results
 from lexigram_ray.core.types import JobStatus
@@ -70,25 +77,9 @@ def ingest(
             "--dry-run", envvar=env("dry-run"), help="Say what would be done and what it costs."
         ),
     ] = False,
-    address: Annotated[
-        str | None,
-        typer.Option(
-            "--address",
-            metavar="HOST:PORT",
-            envvar=env("address"),
-            help="A running Ray cluster (or `auto`); else this machine.",
-        ),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model", metavar="NAME", envvar=env("model"), help="Embedding model, or its folder."
-        ),
-    ] = None,
-    precision: Annotated[
-        Literal["auto", "fp32", "bf16"] | None,
-        typer.Option("--precision", envvar=env("precision"), help="What the model computes in."),
-    ] = None,
+    address: AddressOption = None,
+    model: ModelOption = None,
+    precision: PrecisionOption = None,
     chunk_by: Annotated[
         Literal["tokens", "characters"] | None,
         typer.Option("--chunk-by", envvar=env("chunk-by"), help="What a chunk's size counts."),
@@ -127,18 +118,8 @@ def ingest(
             help="Ingestion workers; else from the CPUs.",
         ),
     ] = None,
-    no_progress: Annotated[
-        bool,
-        typer.Option("--no-progress", envvar=env("no-progress"), help="Show no progress."),
-    ] = False,
-    json_progress: Annotated[
-        bool,
-        typer.Option(
-            "--json-progress",
-            envvar=env("json-progress"),
-            help="Progress as JSON Lines on stderr.",
-        ),
-    ] = False,
+    no_progress: NoProgressOption = False,
+    json_progress: JsonProgressOption = False,
     state: StateOption = None,
     config: ConfigOption = None,
     json: JsonOption = False,
