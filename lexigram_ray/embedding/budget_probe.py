@@ -51,7 +51,10 @@ def remembered_budget(
     known = _read(file).get(key)
     if isinstance(known, int) and known in (backend.token_budget, *backend.other_budgets):
         return known
-    found = best_budget(backend, encoder, pooling=pooling)
+    try:
+        found = best_budget(backend, encoder, pooling=pooling)
+    except DeviceMemoryError:
+        return backend.token_budget  # not remembered: the run itself halves it
     try:
         _remember(file, key, found)
     except OSError as error:
@@ -64,6 +67,9 @@ def best_budget(backend: Backend, encoder: TextEncoder, *, pooling: str) -> int:
 
     Returns:
         The default, unless another one costs clearly less in every round.
+
+    Raises:
+        DeviceMemoryError: Not even the default fits.
     """
     probe = _Probe(backend, encoder, pooling)
     rivals = list(backend.other_budgets)
@@ -87,8 +93,10 @@ class _Probe:
         self._pooling = pooling
         self._pad_id = encoder.pad_id
         self._tokens = encoder.encode([SAMPLE * TYPICAL_TOKENS]).ids[0][:TYPICAL_TOKENS]
-        self._ends = time.perf_counter() + PROBE_SECONDS
         self._seconds_a_token = 0.0
+        # The first run on a device is its warm-up, and says nothing.
+        self._run(list(self._batches(backend.token_budget)))
+        self._ends = time.perf_counter() + PROBE_SECONDS
         self._run(list(self._batches(backend.token_budget)))
 
     def cost(self, budget: int) -> float:

@@ -38,13 +38,17 @@ def has_nvidia_gpu() -> bool:
 
 
 def computes_on_gpu() -> bool:
-    """Tell whether models run on an NVIDIA GPU here: one is there, and torch was built for it."""
+    """Tell whether models run on an NVIDIA GPU here: one is there, and torch was built for it.
+
+    A container without its host's GPU still sees the driver's files: the driver is asked.
+    """
     if not has_nvidia_gpu():
         return False
     try:
-        return "+cpu" not in metadata.version("torch")
+        built_for_it = "+cpu" not in metadata.version("torch")
     except metadata.PackageNotFoundError:
         return False
+    return built_for_it and gpu_capability() is not None
 
 
 @functools.cache

@@ -14,10 +14,27 @@ DEFAULT_MAX_TOKENS = 512
 SENTENCE_TRANSFORMERS_CONFIG = "config_sentence_transformers.json"
 # These count positions from the padding token's id on, so their tables hold that many too many.
 OFFSET_POSITIONS = frozenset(
-    {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "roberta-prelayernorm"}
+    {
+        "camembert",
+        "data2vec-text",
+        "esm",
+        "ibert",
+        "lilt",
+        "longformer",
+        "luke",
+        "mpnet",
+        "roberta",
+        "roberta-prelayernorm",
+        "xlm-roberta",
+        "xlm-roberta-xl",
+        "xmod",
+    }
 )
-# Their layers reach across the mask: a text's vector changes with the texts beside it.
-PADDING_CHANGES_VECTORS = frozenset({"convbert", "funnel", "nystromformer", "yoso"})
+# Their layers reach across the mask, or change for good at a short batch: a text's vector changes
+# with the texts beside it, or before it.
+PADDING_CHANGES_VECTORS = frozenset(
+    {"convbert", "funnel", "nystromformer", "yoso", "big_bird", "bigbird_pegasus"}
+)
 OTHER_MODEL_HINT = "use another model, such as sentence-transformers/all-MiniLM-L6-v2"
 
 
@@ -62,7 +79,7 @@ def read_settings(files: ModelFiles, name: str) -> ModelSettings:
     config = read_json(files.transformer / "config.json")
     if config.get("model_type") in PADDING_CHANGES_VECTORS:
         raise ConfigError(
-            f"model {name} is a {config['model_type']}, whose vectors change with the texts beside",
+            f"model {name} is a {config['model_type']}, whose vectors change with other texts",
             hint=OTHER_MODEL_HINT,
         )
     sentence = _sentence_config(files)

@@ -29,6 +29,9 @@ GPU_BUDGETS = (32_768, (16_384, 65_536, 131_072))
 # Batches that a GPU is given ahead of the one whose result is awaited.
 GPU_AHEAD = 2
 
+# Of torch's own errors only its allocator on a GPU has a class of its own.
+OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+
 
 class TorchBackend:
     """Runs token batches on the model as transformers loads it.
@@ -52,7 +55,14 @@ class TorchBackend:
         # Inside Ray's workers OMP_NUM_THREADS is 1: torch must be told.
         torch.set_num_threads(threads)
         number = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-        self._model = load_module(folder).to(self._device, number)
+        module = load_module(folder)
+        try:
+            self._model = module.to(self._device, number)
+        except RuntimeError as error:
+            raise EmbeddingError(
+                f"the model cannot be loaded on {self._device}: {error}",
+                hint="free the device's memory, or set CUDA_VISIBLE_DEVICES= to use the CPU",
+            ) from error
         self._threads = threads
         self._use = threading.Lock()
 
@@ -183,7 +193,7 @@ def _translated(batch: TokenBatch) -> Generator[None]:
         # The frames of the traceback hold the tensors of the batch: they must be let go of.
         error.__traceback__ = None
     except (RuntimeError, ValueError, IndexError, TypeError) as error:
-        if "can't allocate memory" not in str(error):  # so says torch's allocator on a CPU
+        if not any(words in str(error) for words in OUT_OF_MEMORY):
             raise EmbeddingError(f"torch failed: {error}") from error
         error.__traceback__ = None
     if torch.cuda.is_available():
@@ -198,9 +208,11 @@ def load_module(folder: Path) -> torch.nn.Module:
         ConfigError: transformers cannot load it.
     """
     import torch
-    from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding
+    from safetensors import SafetensorError
 
     try:
+        from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding
+
         with quiet_transformers():
             config: Any = AutoConfig.from_pretrained(
                 folder, local_files_only=True, trust_remote_code=False
@@ -210,6 +222,11 @@ def load_module(folder: Path) -> torch.nn.Module:
             model: Any = kind.from_pretrained(
                 folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False
             )
+    except SafetensorError as error:
+        raise ConfigError(
+            f"the weights of the model in {folder} are damaged: {error}",
+            hint="fetch the model again",
+        ) from error
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
         raise ConfigError(
             f"transformers cannot load the model in {folder}: {error}",

@@ -31,7 +31,9 @@ def int8_notes(config: WorkersConfig, recipe: Recipe, collection: Collection) ->
 
     models_dir = config.paths.models
     report = read_report(model, models_dir=models_dir)
+    whose = "texts of an earlier run"
     if report is None:
+        whose = "of your texts"
         rows = collection.count_rows()
         places = np.linspace(0, rows - 1, min(rows, SAMPLED_TEXTS)).astype(np.int64)
         try:
@@ -40,11 +42,12 @@ def int8_notes(config: WorkersConfig, recipe: Recipe, collection: Collection) ->
             )
         except WorkerError as error:
             logger.warning("the loss of int8 was not measured: %s", error)
+            return ("int8: what it loses against fp32 was not measured",)
     if report is None:
         return ("int8: too few texts to measure what it loses against fp32",)
     speed = report.texts_per_second / report.usual_texts_per_second
     return (
         f"int8: recall@10 against fp32 is {report.recall_at_10:.3f}, the mean cosine "
-        f"{report.mean_cosine:.3f} ({report.texts} of your texts); {speed:.1f} times as fast as "
+        f"{report.mean_cosine:.3f} ({report.texts} {whose}); {speed:.1f} times as fast as "
         f"{report.usual_precision}",
     )

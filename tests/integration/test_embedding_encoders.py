@@ -64,8 +64,12 @@ def test_an_encoder_of_transformers_gives_its_own_vectors_on_both_backends(tmp_p
     assert documents[0] @ documents[-2] < 0.999  # else every wrong vector would be right
 
 
-def test_a_model_that_openvino_cannot_take_runs_on_torch_by_itself(tmp_path):
-    folder = save_small_model(tmp_path / "model", "big_bird", pooling="mean")
+def test_a_model_that_openvino_cannot_take_runs_on_torch_by_itself(tmp_path, monkeypatch):
+    def no_such_operation(self: TorchBackend) -> None:
+        raise RuntimeError("there is no conversion rule for aten::some_operation")
+
+    monkeypatch.setattr(TorchBackend, "traced", no_such_operation)
+    folder = save_small_model(tmp_path / "model", "bert", pooling="mean")
     documents = _plainly_embedded(folder, [DOCUMENT_PROMPT + text for text in TEXTS], "mean")
     model = describe_model(str(folder), precision="fp32", models_dir=tmp_path)
 

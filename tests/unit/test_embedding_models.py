@@ -153,6 +153,7 @@ def test_a_roberta_has_two_positions_fewer_than_its_table(tmp_path):
         ),
         ({"modules.json": [_module("Pooling", "p")], "p/config.json": [1]}, "JSON object"),
         ({"config.json": {**BERT, "model_type": "convbert"}}, "is a convbert"),
+        ({"config.json": {**BERT, "model_type": "big_bird"}}, "is a big_bird"),
     ],
 )
 def test_what_the_engine_does_not_compute_is_refused_by_name(tmp_path, files, named):
@@ -328,3 +329,11 @@ def test_precision_and_prompts_change_the_fingerprint(tmp_path):
 
     assert len({fingerprint(each) for each in (spec, *others)}) == 3
     assert fingerprint(spec) == fingerprint(replace(spec))
+
+
+def test_a_container_that_sees_only_the_drivers_files_has_no_gpu(monkeypatch):
+    monkeypatch.setattr(devices, "has_nvidia_gpu", lambda: True)
+    monkeypatch.setattr(devices.metadata, "version", lambda _: "2.13.0")
+    monkeypatch.setattr(devices, "gpu_capability", lambda: None)
+
+    assert not devices.computes_on_gpu()
