@@ -19,9 +19,6 @@ def print_summary(report: EmbedReport) -> None:
     read = count(report.texts.read, "text")
     told = ", ".join(outcomes(report)) or "nothing to do"
     _print(f"{paint(word, style, sys.stdout)}: {read} read: {told}")
-    if report.truncated:
-        texts = count(report.truncated, "text")
-        _print(f"  {texts} longer than the model takes, embedded without the end")
     _print(f"  {count(report.rows, 'row')} in collection {report.collection}; {_took(report)}")
     if report.job_id:
         _print(f"  job {report.job_id}")

@@ -22,6 +22,9 @@ MAX_TOKENS = 512
 # A vector that is longer or shorter than 1 by less than this is normalised: the rest is rounding.
 LENGTH_TOLERANCE = 1e-4
 
+GIVEN_POOLING = "provider"
+"""Stands in the spec of a caller's object that has none."""
+
 
 def as_provider(source: object, spec: ModelSpec | None = None) -> EmbeddingProvider:
     """Return a provider of this package as it is, and any other object as one.
@@ -118,7 +121,7 @@ class ForeignProvider(EmbeddingProvider):
             revision="" if revision is None else str(revision),
             dimension=dimension,
             max_tokens=max_tokens if isinstance(max_tokens, int) else MAX_TOKENS,
-            pooling="provider",
+            pooling=GIVEN_POOLING,
             precision="fp32",
         )
 

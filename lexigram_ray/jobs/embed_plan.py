@@ -15,6 +15,9 @@ from lexigram_ray.jobs.staged import StagedTable, StagedUnit, read_staged
 from lexigram_ray.jobs.standing import SHOWN_COLUMNS, Standing, standing_of
 from lexigram_ray.vectors.collection import Collection
 
+CHARACTERS_PER_TOKEN = 8
+"""More than any language's mean; a guess that is only used where a text is cut anyway."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbedPlan:
@@ -55,17 +58,19 @@ def make_plan(
     job_id: str,
     done: Set[str],
     cache: EmbeddingCache | None,
+    most_tokens: int,
 ) -> EmbedPlan:
     """Divide the units of a staged table.
 
     Args:
         done: Names of the units that an earlier attempt at this job has committed.
         cache: None where no vectors are kept.
+        most_tokens: The model's limit: what stands beyond it in a text is no work.
     """
     before = _standing(staged, collection, job_id)
     held = before.same & (before.count == 1)
     known = held | _cached(staged, cache)
-    lengths = _lengths(staged)
+    lengths = np.minimum(_lengths(staged), most_tokens * CHARACTERS_PER_TOKEN)
     unknown = 0
     lists: dict[str, list[StagedUnit]] = {"done": [], "held": [], "cached": [], "todo": []}
     for unit, rows in zip(staged.units, _ranges(staged.units), strict=True):

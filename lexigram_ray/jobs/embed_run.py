@@ -23,7 +23,7 @@ from lexigram_ray.jobs.embed_plan import EmbedPlan, make_plan
 from lexigram_ray.jobs.embed_report import EmbedReport, TextCounts
 from lexigram_ray.jobs.heartbeat import Heartbeat
 from lexigram_ray.jobs.int8_loss import int8_notes
-from lexigram_ray.jobs.recipes import Recipe, keeps_vectors
+from lexigram_ray.jobs.recipes import Recipe, cached_spec, keeps_vectors
 from lexigram_ray.jobs.records import Claim, UnitResult, UnitRow, UnitState
 from lexigram_ray.jobs.report import Problem
 from lexigram_ray.jobs.staged import RefusedRow, StagedTable, StagedUnit, read_staged
@@ -160,6 +160,7 @@ class EmbedRun:
             job_id=self._claim.job_id,
             done=self._done_before(),
             cache=self._cache(),
+            most_tokens=self._recipe.model.spec.max_tokens,
         )
         self._store.finish_units(
             self._claim, [_held_unit(staged.source, unit) for unit in plan.held]
@@ -187,7 +188,7 @@ class EmbedRun:
     def _cache(self) -> EmbeddingCache | None:
         if not keeps_vectors(self._config, self._recipe):
             return None
-        return EmbeddingCache(self._config.paths.cache, self._recipe.model.spec)
+        return EmbeddingCache(self._config.paths.cache, cached_spec(self._config, self._recipe))
 
     def _work(
         self,
@@ -294,7 +295,7 @@ class EmbedRun:
             rows=self._collection.count_rows(),
             duration_seconds=time.monotonic() - self._started,
             problems=tuple(map(_problem, shown)),
-            notes=(f"{more:,} more rows have failed than are listed",) if more else (),
+            notes=(*_many_failed(more), *_truncated(self._truncated)),
             unchanged=self._unchanged,
             truncated=self._truncated,
             place=self._place,
@@ -309,6 +310,16 @@ class EmbedRun:
             "failed": now.failed,
             "percent": round(100 * now.texts_done / total, 1) if total else 0.0,
         }
+
+
+def _many_failed(more: int) -> tuple[str, ...]:
+    return (f"{more:,} more rows have failed than are listed",) if more else ()
+
+
+def _truncated(texts: int) -> tuple[str, ...]:
+    if not texts:
+        return ()
+    return (f"texts longer than the model takes, embedded without their ends: {texts:,}",)
 
 
 def _refused_row(source: str, row: RefusedRow) -> UnitResult:

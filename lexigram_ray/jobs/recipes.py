@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lexigram_ray.core.config import WorkersConfig
@@ -137,6 +137,14 @@ def keeps_vectors(config: WorkersConfig, recipe: Recipe) -> bool:
     its class made under the same name would be taken for its vectors.
     """
     return config.embedding.cache and bool(recipe.model.spec.revision)
+
+
+def cached_spec(config: WorkersConfig, recipe: Recipe) -> ModelSpec:
+    """Return whose vectors the cache is to have: where long texts fail, none of cut ones."""
+    spec = recipe.model.spec
+    if config.embedding.long_texts == "truncate":
+        return spec
+    return replace(spec, revision=f"{spec.revision}-whole")
 
 
 def tokenizer_of(model: Model) -> Tokenizer | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from lexigram_ray.core.errors import CollectionMismatchError, UsageError
 from lexigram_ray.core.types import CollectionSettings
+from lexigram_ray.embedding.adapters import GIVEN_POOLING
 from lexigram_ray.embedding.server_model import SERVER_POOLING
 from lexigram_ray.jobs.recipes import load_model, read_text_recipe
 from lexigram_ray.vectors.collections import Collections
@@ -98,6 +99,11 @@ def load_query_provider(
             f"collection {collection} was made by {settings.model} on a server, and no server is "
             "configured",
             hint="set embedding.server.url, or search with `--mode text`",
+        )
+    if settings.pooling == GIVEN_POOLING:
+        raise UsageError(
+            f"collection {collection} was made by a program's own provider, {settings.model}",
+            hint="lexigram_ray.search(..., provider=...), or search with `--mode text`",
         )
     recipe = read_text_recipe(_as_made(config, settings), None)
     revision = recipe.model.spec.revision

@@ -17,6 +17,7 @@ from lexigram_ray.jobs.executor import Embedder, Tools
 from lexigram_ray.jobs.recipes import (
     GivenModel,
     Recipe,
+    cached_spec,
     find_model,
     keeps_vectors,
     load_model,
@@ -93,7 +94,9 @@ def check_request(config: WorkersConfig, request: IngestRequest) -> Checked:
 def make_embedder(config: WorkersConfig, recipe: Recipe, threads: int | None) -> CachedEmbedder:
     """Return cache and model as one; the model is loaded at the first text not in the cache."""
     spec = recipe.model.spec
-    cache = EmbeddingCache(config.paths.cache, spec) if keeps_vectors(config, recipe) else None
+    cache = None
+    if keeps_vectors(config, recipe):
+        cache = EmbeddingCache(config.paths.cache, cached_spec(config, recipe))
     return CachedEmbedder(
         lambda: load_model(config, recipe, threads),
         cache,

@@ -34,7 +34,7 @@ def embed(
     id_column: str | None = None,
     model: str | None = None,
     provider: object | None = None,
-    precision: Literal["auto", "fp32", "bf16", "int8"] | None = None,
+    precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] | None = None,
     dimensions: int | None = None,
     address: str | None = None,
     state: Path | str | None = None,

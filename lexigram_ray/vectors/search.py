@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,6 +88,8 @@ def search(
     """
     if limit < 1:
         raise UsageError(f"the limit must be 1 or more, not {limit}")
+    if mode not in get_args(SearchMode):
+        raise UsageError(f"there is no search mode {mode!r}", hint="hybrid, vector or text")
     condition = checked_condition(collection, where)
     with lance_errors(collection.name, collection.path), condition_errors(collection, where):
         if mode == "vector":

@@ -17,13 +17,20 @@ import pytest
 from numpy.typing import NDArray
 
 from lexigram_ray.core.config import WorkersConfig, load_config
-from lexigram_ray.core.errors import CollectionMismatchError, LeaseLostError, TextsRefusedError
+from lexigram_ray.core.errors import (
+    CollectionMismatchError,
+    LeaseLostError,
+    TextsRefusedError,
+    UsageError,
+)
 from lexigram_ray.core.types import JobStatus
+from lexigram_ray.embedding.adapters import as_provider
 from lexigram_ray.ingestion.tables import open_table, table_of
 from lexigram_ray.jobs import text_commit
 from lexigram_ray.jobs.embed import EmbedInterrupted
 from lexigram_ray.jobs.embed_report import EmbedProgress, EmbedReport, EmbedRequest
 from lexigram_ray.jobs.records import Owner
+from lexigram_ray.jobs.searching import search_collection
 from lexigram_ray.jobs.store import Store
 from lexigram_ray.runtime.embed import run_embed
 from tests.fakes import HashingProvider
@@ -403,3 +410,34 @@ def test_a_wrong_column_lists_some_of_its_failures_and_counts_the_others(
 
 def _must_not_be_called(*_: object) -> None:
     raise AssertionError("rows were removed")
+
+
+def test_the_cache_of_cut_texts_is_not_asked_where_long_texts_fail(config: WorkersConfig) -> None:
+    strict = load_config(state_dir=config.state_dir, embedding={"long_texts": "fail"})
+    _embed(config, _records(10))
+    again = HashingProvider()
+    request = EmbedRequest(
+        table=table_of(_records(10), source="records"), collection="strict", provider=again
+    )
+    report = run_embed(strict, request, lambda _: None, threading.Event())
+    assert (again.texts_embedded, report.texts.cached) == (10, 0)
+
+
+def test_what_stands_beyond_the_models_limit_is_no_reason_to_start_ray(
+    config: WorkersConfig,
+) -> None:
+    report = _embed(config, [{"id": "long", "text": "word " * 400_000}])
+    assert report.place == "this process"
+
+
+def test_a_search_without_the_provider_says_who_made_the_collection(config: WorkersConfig) -> None:
+    class Own:
+        revision = "1"
+
+        def embed(self, texts: Sequence[str]) -> list[list[float]]:
+            return [[1.0, float(len(text))] for text in texts]
+
+    _embed(config, _records(3), as_provider(Own()))  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="own provider"):
+        search_collection(config, "a question", collection="texts")
+    assert search_collection(config, "text", collection="texts", mode="text").hits

@@ -351,3 +351,8 @@ def _hits(ids: tuple[str, ...]) -> Iterator[Hit]:
             char_start=0,
             char_end=0,
         )
+
+
+def test_a_mode_that_does_not_exist_is_refused(collection: Collection) -> None:
+    with pytest.raises(UsageError, match="no search mode 'vectors'"):
+        search(collection, mode="vectors", text="word", vector=None, limit=1, where=None)  # type: ignore[arg-type]
