@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import shlex
 from collections.abc import Generator, Sequence
 
 import pyarrow as pa
@@ -148,7 +149,7 @@ def _check_column(source: str, column: str, role: str, names: Sequence[str]) -> 
 
 
 def _option(role: str, name: str) -> str:
-    return f"--{role}-column {name!r}" if " " in name else f"--{role}-column {name}"
+    return f"--{role}-column {shlex.quote(name)}"
 
 
 def _suggested(column: str, names: Sequence[str]) -> str | None:

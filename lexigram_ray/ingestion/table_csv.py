@@ -11,6 +11,7 @@ from typing import Final
 
 import pyarrow as pa
 
+from lexigram_ray.core.errors import UsageError
 from lexigram_ray.ingestion.table_columns import chosen_id, reading, unique_names
 from lexigram_ray.ingestion.table_rows import (
     BYTES_AT_ONCE,
@@ -91,7 +92,12 @@ def csv_table(path: Path, head: str, wanted: Wanted) -> CsvTable:
     dialect = dialect_of(head, wanted.text_column)
     with reading(wanted.source):
         first = next(_records(text_lines(path), dialect), [])
-    names = [name.strip() for name in first] if isinstance(first, list) else []
+    if isinstance(first, str):
+        raise UsageError(
+            f"{wanted.source}: its first row, which names the columns, cannot be read: {first}",
+            hint="mend the quotes of its first line",
+        )
+    names = [name.strip() for name in first]
     return CsvTable(
         path=path,
         source=wanted.source,

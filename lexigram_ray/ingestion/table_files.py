@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 from lexigram_ray.core.errors import UsageError
 from lexigram_ray.core.ids import source_name
 from lexigram_ray.ingestion.decode import decode
+from lexigram_ray.ingestion.sources import check_allowed
 from lexigram_ray.ingestion.table_arrow import ipc_table, lance_table, parquet_table
 from lexigram_ray.ingestion.table_columns import reading
 from lexigram_ray.ingestion.table_csv import csv_table, is_csv
@@ -72,16 +73,22 @@ class FolderTable:
             first_row = following
 
 
-def open_path(path: Path, text_column: str, id_column: str | None) -> TextTable:
+def open_path(
+    path: Path,
+    text_column: str,
+    id_column: str | None,
+    allowed_roots: tuple[Path, ...] | None = None,
+) -> TextTable:
     """Open a file or a folder; see `tables.open_table`."""
     path = Path(os.path.abspath(path.expanduser()))
+    check_allowed(os.path.realpath(path), allowed_roots)
     with reading(source_name(path)):
         path = path.resolve(strict=True)
     wanted = Wanted(source=source_name(path), text_column=text_column, id_column=id_column)
     if (path / "_versions").is_dir():
         return lance_table(path, wanted)
     if path.is_dir():
-        return _folder(path, wanted)
+        return _folder(path, wanted, allowed_roots)
     if not path.is_file():
         raise UsageError(f"{wanted.source} is no file and no folder", hint="give a file of rows")
     return _file(path, wanted)
@@ -125,7 +132,7 @@ def _text_file(path: Path, raw: bytes, wanted: Wanted) -> TextTable:
     return csv_table(path, text, wanted)
 
 
-def _folder(path: Path, wanted: Wanted) -> TextTable:
+def _folder(path: Path, wanted: Wanted, allowed_roots: tuple[Path, ...] | None) -> TextTable:
     files = [file for file in sorted(path.rglob("*")) if _is_part(file.relative_to(path), file)]
     if not files:
         inside = sorted(path.glob("*.lance"))
@@ -133,6 +140,9 @@ def _folder(path: Path, wanted: Wanted) -> TextTable:
             f"{wanted.source} holds no table: these are {FORMATS}",
             hint=f"name one table: {source_name(inside[0])}" if inside else "check the path",
         )
+    for file in files:
+        # A link in an allowed folder may lead out of it.
+        check_allowed(os.path.realpath(file), allowed_roots)
     parts = tuple(_file(file, replace(wanted, source=source_name(file))) for file in files)
     parts = tuple(part for part in parts if not isinstance(part, EmptyTable)) or parts
     id_column = parts[0].id_column

@@ -18,7 +18,10 @@ _OBJECTS_LOOKED_AT = 1_000
 _LINES_LOOKED_AT = 20
 # Arrays that follow each other are one.
 _BETWEEN = re.compile(r"[ \t\r\n,\[\]]*")
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.S)
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]"]', re.S)
+_NEXT_MEMBER = re.compile(r"\}\s*,\s*(?=\{)")
+_NEXT_OBJECT = re.compile(r",\s*(?=\{)")
+_CLOSING = {"{": "}", "[": "]"}
 _LONGEST_BROKEN = 1 << 20
 # An escape or a word that is cut in two fails before the end of the text.
 _LONGEST_TOKEN = 16
@@ -164,7 +167,8 @@ class _Window:
         """Go to where the next member seems to begin."""
         indent = self._gap.rpartition("\n")[2] if "\n" in self._gap else None
         if indent is None or indent.strip():
-            self._skip_balanced()
+            told_apart = self._skip_in_line()
+            reason = reason if told_apart else f"{reason}, and what follows it cannot be told apart"
         else:
             self._skip_to(f"\n{indent}{{")
         return Unreadable(reason=reason)
@@ -180,17 +184,22 @@ class _Window:
             position = 0
         self.place = found
 
-    def _skip_balanced(self) -> None:
-        # All in one line: the member ends where its brackets do.
+    def _skip_in_line(self) -> bool:
+        """Go to the end of a member that shares its line with others; False where none shows."""
         while len(self.text) - self.place < _LONGEST_BROKEN and self._grow():
             pass
-        depth = 0
-        for token in _TOKEN.finditer(self.text, self.place):
-            depth += {"{": 1, "[": 1, "}": -1, "]": -1}.get(token.group(), 0)
-            if depth <= 0:
-                self.place = token.end()
-                return
+        end = _balanced_end(self.text, self.place)
+        if end is None:
+            # What begins with no bracket is over at the next object, not at that one's end.
+            start = _NEXT_MEMBER if self.text[self.place] in _CLOSING else _NEXT_OBJECT
+            found = start.search(self.text, self.place)
+            end = found.end() if found else None
+        if end is not None:
+            self.place = end
+            return True
+        alone = "{" not in self.text[self.place + 1 :]
         self.place = len(self.text)
+        return alone
 
     def _grow(self) -> bool:
         """Read as much again as is held, so that a large member is not parsed for each block."""
@@ -207,6 +216,29 @@ class _Window:
             wanted -= max(len(block), 1)
         self.text, self.place = "".join(parts), 0
         return len(parts) > 1
+
+
+def _balanced_end(text: str, place: int) -> int | None:
+    """Return where the brackets that open at a place are closed; None where they tell nothing.
+
+    A quote too few turns texts and what is between them about, so that a text seems to hold the
+    end of a member; a bracket too few shows by one of the other kind.
+    """
+    closing: list[str] = []
+    for match in _TOKEN.finditer(text, place):
+        token = match.group()
+        if not closing and (match.start() != place or token not in _CLOSING):
+            return None
+        if token in _CLOSING:
+            closing.append(_CLOSING[token])
+        elif token.startswith('"'):
+            if len(token) == 1 or _NEXT_MEMBER.search(token):
+                return None
+        elif closing.pop() != token:
+            return None
+        elif not closing:
+            return match.end()
+    return None
 
 
 def _no_number(name: str) -> None:

@@ -28,6 +28,8 @@ from lexigram_ray.ingestion.table_spool import Spool
 
 _TEXT_NAMES = ("text", "content", "page_content")
 _INDEX_NAMES = ("chunk_index", "index")
+_INT32 = (1 << 31) - 1
+_INT64 = (1 << 63) - 1
 UNNAMED = "data"
 
 
@@ -67,12 +69,14 @@ def _table(data: Any, wanted: Wanted) -> ArrowTable | ObjectTable:
         return _arrow(
             pa.Table.from_batches([data]) if isinstance(data, pa.RecordBatch) else data, wanted
         )
+    if library in ("pandas", "polars") and hasattr(type(data), "to_list"):
+        return _objects(_values_of_series(data, library), wanted)
     if library == "pandas" and hasattr(data, "to_dict"):
         return _pandas(data, wanted)
     if library == "polars" and hasattr(data, "__arrow_c_stream__"):
         return arrow_table(_stream(data).schema, partial(_stream, data), wanted)
     if isinstance(data, pa.RecordBatchReader) or hasattr(data, "__arrow_c_stream__"):
-        spool = Spool(_stream(data))
+        spool = Spool(_stream_of_rows(data, wanted))
         return arrow_table(spool.schema, spool.batches, wanted)
     if isinstance(data, (str, bytes, Mapping)) or not (
         hasattr(data, "__len__") and hasattr(data, "__iter__")
@@ -89,6 +93,13 @@ def _arrow(data: pa.Table, wanted: Wanted) -> ArrowTable:
 
 
 def _pandas(data: Any, wanted: Wanted) -> ArrowTable | ObjectTable:
+    names = [str(name) for name in data.columns]
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated is not None:
+        raise UsageError(
+            f"{wanted.source} has {names.count(repeated)} columns named {repeated!r}",
+            hint="rename the columns, so that each has a name of its own",
+        )
     try:
         table = pa.Table.from_pandas(data)
     except (pa.ArrowInvalid, pa.ArrowTypeError):
@@ -102,6 +113,25 @@ def _pandas(data: Any, wanted: Wanted) -> ArrowTable | ObjectTable:
 def _is_index(name: str) -> bool:
     # What pandas calls an index that has no name.
     return name.startswith("__index_level_")
+
+
+def _values_of_series(series: Any, library: str) -> list[object]:
+    if library == "pandas":
+        # It writes gaps as NaN or NA, which are values.
+        series = series.astype(object).where(series.notna(), None)
+    return series.to_list()
+
+
+def _stream_of_rows(data: Any, wanted: Wanted) -> pa.RecordBatchReader:
+    try:
+        return _stream(data)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        why = str(error).partition("\n")[0]
+        raise UsageError(
+            f"{wanted.source} is of type {type(data).__name__}, whose Arrow stream is no table: "
+            f"{why}",
+            hint=f"give a table: pa.table({{{wanted.text_column!r}: ...}})",
+        ) from error
 
 
 def _stream(data: Any) -> pa.RecordBatchReader:
@@ -162,7 +192,7 @@ def _passage(item: object, wanted: Wanted) -> Passage:
     given = _first(item, "metadata")
     metadata = dict(cast("Mapping[str, object]", given)) if isinstance(given, Mapping) else {}
     document = _first(item, "document_id")
-    index = _whole(_first(item, *_INDEX_NAMES)) or 0
+    index = _whole(_first(item, *_INDEX_NAMES), _INT32) or 0
     row_id = _first(item, wanted.id_column or DEFAULT_ID)
     if row_id is None and document is not None:
         row_id = chunk_id(str(document), index)
@@ -174,9 +204,9 @@ def _passage(item: object, wanted: Wanted) -> Passage:
         metadata=metadata,
         document_id=None if document is None else str(document),
         chunk_index=index,
-        page=_whole(_first(item, "page", "page_number")),
-        char_start=_whole(_first(item, "char_start")) or 0,
-        char_end=_whole(_first(item, "char_end")),
+        page=_whole(_first(item, "page", "page_number"), _INT32),
+        char_start=_whole(_first(item, "char_start"), _INT64) or 0,
+        char_end=_whole(_first(item, "char_end"), _INT64),
         headings=_headings(_first(item, "headings")),
     )
 
@@ -190,8 +220,12 @@ def _first(item: object, *names: str) -> object:
     return None
 
 
-def _whole(value: object) -> int | None:
-    return int(value) if isinstance(value, SupportsIndex) and not isinstance(value, bool) else None
+def _whole(value: object, most: int) -> int | None:
+    """Return a whole number; None for whatever else, and for what its column cannot hold."""
+    if not isinstance(value, SupportsIndex) or isinstance(value, bool):
+        return None
+    number = int(value)
+    return number if -most <= number <= most else None
 
 
 def _headings(value: object) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
@@ -26,6 +27,9 @@ HEAD = 1 << 16
 _PACKED = ((b"\x1f\x8b\x08", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"))
 _BUFFER = 1 << 20
 _BLOCK = 1 << 20
+# None of them is a part of a longer character in any encoding that is found.
+_BREAKS = (b'"', b",", b"\n", b" ")
+_RECORD_ENDS = re.compile(rb"\n|\}\s*,")
 
 
 def packing_of(head: bytes) -> str | None:
@@ -71,14 +75,15 @@ def text_blocks(path: Path) -> Iterator[str]:
     Raises:
         OSError: As `text_lines`.
     """
-    encoding = encoding_of(read_head(path))
-    decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
+    head = read_head(path)
+    encoding = encoding_of(head)
     with _unpacked(path) as stream:
-        mark = "\ufeff"
-        while block := stream.read(_BLOCK):
-            yield decoder.decode(block).removeprefix(mark)
-            mark = ""
-        yield decoder.decode(b"", final=True)
+        if encoding.startswith(("utf-16", "utf-32")):
+            wide = codecs.iterdecode(iter(lambda: stream.read(_BLOCK), b""), encoding, "replace")
+            blocks = _unmarked(wide)
+        else:
+            blocks = _unmarked(_decoded(_whole_characters(stream), head))
+        yield from (block for block in blocks if block is not None)
 
 
 def _unpacked(path: Path) -> io.BufferedReader:
@@ -100,6 +105,19 @@ def _cut_bytes(stream: io.BufferedReader) -> Iterator[bytes | None]:
         yield None
 
 
+def _whole_characters(stream: io.BufferedReader) -> Iterator[bytes]:
+    """Yield blocks that cut no character in two."""
+    held = b""
+    while block := stream.read(_BLOCK):
+        end = max(map(block.rfind, _BREAKS)) + 1
+        if end or len(held) > LONGEST_LINE:
+            yield held + block[:end]
+            held = block[end:]
+        else:
+            held += block
+    yield held
+
+
 def _cut_text(stream: io.TextIOWrapper) -> Iterator[str | None]:
     while line := stream.readline(LONGEST_LINE):
         if len(line) < LONGEST_LINE or line.endswith("\n"):
@@ -110,7 +128,7 @@ def _cut_text(stream: io.TextIOWrapper) -> Iterator[str | None]:
         yield None
 
 
-def _decoded(lines: Iterator[bytes | None], head: bytes) -> Iterator[str | None]:
+def _decoded(lines: Iterator[bytes] | Iterator[bytes | None], head: bytes) -> Iterator[str | None]:
     encoding = ""
     for line in lines:
         if line is None:
@@ -130,9 +148,9 @@ def _decoded(lines: Iterator[bytes | None], head: bytes) -> Iterator[str | None]
 
 
 def _encoding_at(line: bytes, head: bytes) -> str:
-    # Lines of ASCII say nothing, but would drown out the others.
-    telling = [other for other in head.split(b"\n") if not other.isascii()]
-    return encoding_of(b"\n".join([*telling, line]))
+    # Records of ASCII say nothing, but would drown out the others.
+    records = [*_RECORD_ENDS.split(head), *_RECORD_ENDS.split(line)]
+    return encoding_of(b"\n".join(record for record in records if not record.isascii()))
 
 
 def _decoded_as(line: bytes, encoding: str) -> str:
@@ -145,6 +163,6 @@ def _decoded_as(line: bytes, encoding: str) -> str:
         return line.decode(encoding, "replace")
 
 
-def _unmarked(lines: Iterator[str | None]) -> Iterator[str | None]:
+def _unmarked(lines: Iterator[str] | Iterator[str | None]) -> Iterator[str | None]:
     for place, line in enumerate(lines):
         yield line if place or line is None else line.removeprefix("\ufeff")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from lexigram_ray.ingestion.sources import check_allowed
 from lexigram_ray.ingestion.table_files import open_path
 from lexigram_ray.ingestion.table_memory import table_in_memory
 from lexigram_ray.ingestion.table_rows import BrokenRow, TextRows, TextTable
@@ -34,11 +32,10 @@ def open_table(
         allowed_roots: Resolved folders outside of which nothing is read; None allows all.
 
     Raises:
-        PathNotAllowedError: It lies outside `allowed_roots`.
+        PathNotAllowedError: It, or a file in it, lies outside `allowed_roots`.
         UsageError: There is no such path, it holds no table, or the table has no such columns.
     """
-    check_allowed(os.path.realpath(path), allowed_roots)
-    return open_path(Path(path), text_column, id_column)
+    return open_path(Path(path), text_column, id_column, allowed_roots)
 
 
 def table_of(

@@ -89,6 +89,25 @@ def test_a_pandas_frame_keeps_its_named_index_and_its_gaps(tmp_path: Path) -> No
     assert [row["metadata"] for row in of_plain] == ['{"when": "2024-01-02T00:00:00"}'] * 2
 
 
+def test_a_pandas_series_is_a_list_of_texts(tmp_path: Path) -> None:
+    texts = pd.Series(["a", None, "c"], index=[7, 8, 9])
+
+    (rows,) = table_of(texts).rows()
+
+    assert rows.batch.column("text").to_pylist() == ["a", None, "c"]
+    assert [row["text"] for row in rows_of(table_of(texts.dropna()), tmp_path)] == ["a", "c"]
+    assert table_of(texts.astype("string")).source == table_of(["a", None, "c"]).source
+
+
+def test_a_frame_that_repeats_a_name_asks_for_names() -> None:
+    frame = pd.DataFrame([["a", 1, 2]], columns=["text", "n", "n"])
+
+    with pytest.raises(UsageError, match="has 2 columns named 'n'") as error:
+        table_of(frame)
+
+    assert str(error.value.hint).startswith("rename the columns")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["rows.parquet", "rows.jsonl", "rows.csv"])
 def test_memory_does_not_grow_with_a_table(tmp_path: Path, name: str) -> None:

@@ -171,6 +171,31 @@ def test_a_csv_in_an_old_encoding_is_read_even_where_it_shows_late(
     assert texts_of(open_table(path))[-1] == text
 
 
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    ("encoding", "text"), [("latin-1", "déjà vu à Orléans"), ("shift_jis", "日本語の文章" * 9)]
+)
+def test_an_array_in_an_old_encoding_is_read_even_where_it_shows_late(
+    tmp_path: Path, encoding: str, text: str, packed: bool
+) -> None:
+    members = [{"text": "plain words only"}] * 60_000 + [{"text": text}]
+    data = json.dumps(members, ensure_ascii=False).encode(encoding)
+    path = write(tmp_path, "old.json", gzip.compress(data, 1) if packed else data)
+
+    assert texts_of(open_table(path))[-1] == text
+
+
+def test_blocks_of_a_text_cut_no_character(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table_text, "_BLOCK", 7)
+    members = [{"text": "日本語の文章" * 9}, {"text": "ä, ö 😀"}]
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        data = json.dumps(members, ensure_ascii=False).encode(encoding)
+
+        assert texts_of(open_table(write(tmp_path, "a.json", data))) == [
+            member["text"] for member in members
+        ]
+
+
 def test_one_broken_character_does_not_turn_utf8_into_another_encoding(tmp_path: Path) -> None:
     good = '{"text": "Grüße aus München und Köln"}\n'.encode()
     path = write(tmp_path, "a.jsonl", good * 3 + good.replace("ß".encode(), b"\xc3"))
@@ -229,6 +254,38 @@ def test_a_broken_member_of_an_array_is_one_row(tmp_path: Path, between: str, br
     assert list(broken_of(table)) == [5_000]
     assert len(texts) == 9_000
     assert texts[4_999:5_002:2] == [f"{number} {'x' * 400}" for number in (4_999, 5_001)]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        '{"text": "b}',
+        '{"text": b"}',
+        '{text": "b"}',
+        '{"text": "He said "hi" to me"}',
+        '{"text": "b", "tags": [1}',
+        "oops",
+    ],
+)
+@pytest.mark.parametrize("between", [",", ", "])
+def test_a_broken_member_of_an_array_in_one_line_leaves_its_neighbours(
+    tmp_path: Path, between: str, broken: str
+) -> None:
+    members = ['{"text": "a"}', broken, '{"text": "c"}', '{"text": "d"}']
+    path = write(tmp_path, "a.json", f"[{between.join(members)}]")
+
+    table = open_table(path)
+
+    assert texts_of(table) == ["a", None, "c", "d"]
+    assert list(broken_of(table)) == [1]
+
+
+def test_where_members_cannot_be_told_apart_the_reason_says_so(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.json", '[{"text": "a"}, {"text": "b, {"text": "c"}]')
+
+    (reason,) = broken_of(open_table(path)).values()
+
+    assert reason.endswith(", and what follows it cannot be told apart")
 
 
 @pytest.mark.parametrize("broken", ['{"text": "open', '{"text": "x", "tags": [{"a": 1}, {"b": 2}]'])
@@ -306,6 +363,18 @@ def test_a_line_longer_than_any_record_is_one_row(
     assert list(broken_of(table)) == [1]
 
 
+@pytest.mark.parametrize("names", ['"id,text', '"id"x,"text"'])
+def test_names_of_columns_that_cannot_be_read_are_no_empty_table(
+    tmp_path: Path, names: str
+) -> None:
+    path = write(tmp_path, "a.csv", f"{names}\n1,hello\n")
+
+    with pytest.raises(UsageError, match=r"a\.csv: its first row, .* cannot be read: ") as error:
+        open_table(path)
+
+    assert error.value.hint == "mend the quotes of its first line"
+
+
 def test_quotes_that_are_escaped_by_a_backslash_are_understood(tmp_path: Path) -> None:
     path = write(tmp_path, "a.csv", 'id,text\n1,"He said \\"hi\\", twice"\n2,"b"\n')
 
@@ -353,6 +422,15 @@ def test_a_missing_column_names_those_that_are_there(tmp_path: Path, name: str) 
     assert of_text.value.hint == "--text-column Texts"
     assert of_id.value.hint == "--id-column key"
     assert open_table(path, text_column="Texts").id_column is None
+
+
+def test_a_suggested_column_can_be_pasted_into_a_shell(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.csv", "key,$(text)\n1,a\n")
+
+    with pytest.raises(UsageError) as error:
+        open_table(path)
+
+    assert error.value.hint == "--text-column '$(text)'"
 
 
 def test_a_column_that_holds_no_texts_is_refused_before_any_work(tmp_path: Path) -> None:
@@ -486,6 +564,23 @@ def test_objects_keep_their_place_in_a_document() -> None:
     }
 
 
+def test_a_place_that_no_column_can_hold_is_unknown() -> None:
+    (rows,) = table_of(
+        [Thing(text="a", chunk_index=1 << 40, page=1 << 31, char_end=1 << 63)]
+    ).rows()
+
+    assert rows.passages is not None
+    (place,) = rows.passages.to_pylist()
+    assert (place["chunk_index"], place["page"], place["char_end"]) == (0, None, None)
+
+
+def test_an_arrow_stream_that_is_no_table_says_what_to_give() -> None:
+    with pytest.raises(UsageError, match="ChunkedArray, whose Arrow stream is no table") as error:
+        table_of(pa.chunked_array([["a", "b"]]))
+
+    assert error.value.hint == "give a table: pa.table({'text': ...})"
+
+
 def test_chunks_of_our_own_and_objects_with_content_are_rows() -> None:
     chunk = Chunk(
         index=3,
@@ -543,3 +638,31 @@ def test_a_table_outside_the_allowed_roots_is_refused(tmp_path: Path) -> None:
             open_table(path, allowed_roots=(inside,))
     outside.rename(inside / "own.jsonl")
     assert open_table(inside / "own.jsonl", allowed_roots=(inside,)).text_column == "text"
+
+
+@pytest.mark.parametrize("folder_of_link", [".", "deep"])
+def test_a_link_in_a_folder_does_not_lead_out_of_the_allowed_roots(
+    tmp_path: Path, folder_of_link: str
+) -> None:
+    inside, outside = tmp_path / "inside", tmp_path / "outside.csv"
+    (inside / "deep").mkdir(parents=True)
+    write(inside, "a.csv", "text\na\n")
+    outside.write_text("text\nsecret\n")
+    (inside / folder_of_link / "b.csv").symlink_to(outside)
+
+    with pytest.raises(PathNotAllowedError, match=r"outside\.csv"):
+        open_table(inside, allowed_roots=(inside,))
+
+    assert texts_of(open_table(inside)) == ["a", "secret"]
+
+
+def test_a_path_from_home_is_checked_where_it_leads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, "a.jsonl", '{"text": "a"}\n')
+    (tmp_path / "inside").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path / "inside")
+
+    with pytest.raises(PathNotAllowedError):
+        open_table("~/a.jsonl", allowed_roots=(tmp_path / "inside",))
