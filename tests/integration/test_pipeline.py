@@ -126,14 +126,14 @@ def test_a_pipeline_that_stalls_is_started_anew_once_and_what_was_under_way_is_e
 
     monkeypatch.setattr(RayDataPlace, "_through_data", stall)
     path = tmp_path / "staged.arrow"
-    units = stage_texts(path, [f"text {place}" for place in range(4)], 1)
+    units = stage_texts(path, [f"text {place}" for place in range(6)], 1)
     config, recipe = settings(tmp_path), recipe_of(TroublesomeProvider())
     place = RayDataPlace(config, recipe, job_id="job", collection="tests")
     ended: list[int] = []
     with pytest.raises(WorkerError, match="not after a new start either: nothing moves") as caught:
         ended.extend(unit.index for unit, _ in place.run(path, units, keep_on=lambda: True))
     place.close()
-    assert ended == [0, 1]
+    assert ended == [0, 1, 2, 3]
     assert caught.value.hint is not None
 
 

@@ -11,6 +11,7 @@ from lexigram_ray.embedding.locks import exclusive_lock, shared_lock
 
 
 def test_a_lock_that_is_never_let_go_is_said_once_and_then_an_error(tmp_path, monkeypatch, caplog):
+    caplog.set_level(logging.WARNING)
     monkeypatch.setattr(locks, "WARN_AFTER_SECONDS", 0.05)
     path = tmp_path / "lock"
 

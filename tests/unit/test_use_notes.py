@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 
 import numpy as np
 import pyarrow as pa
@@ -85,6 +86,7 @@ def test_a_fold_beside_a_reader_loses_nothing(tmp_path, monkeypatch):
 
 
 def test_a_damaged_note_is_named_and_the_others_count(tmp_path, caplog):
+    caplog.set_level(logging.WARNING)
     folder = tmp_path / "a.used"
     write_note(folder, _note(KEYS, 10))
     next(folder.iterdir()).write_bytes(b"ARROW1\0\0 and no more")
