@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import logging
-import os
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lexigram_ray.embedding.backend import Backend, DeviceMemoryError
 from lexigram_ray.embedding.batching import TokenBatch, token_batches
+from lexigram_ray.embedding.json_file import read_object, write_object
 from lexigram_ray.embedding.tokenizing import TextEncoder
 
 MEMORY_FILE = "budgets.json"
@@ -48,7 +44,7 @@ def remembered_budget(
     """
     key = f"{model} on {backend.device}"
     file = models_dir / MEMORY_FILE
-    known = _read(file).get(key)
+    known = read_object(file).get(key)
     if isinstance(known, int) and known in (backend.token_budget, *backend.other_budgets):
         return known
     try:
@@ -56,7 +52,7 @@ def remembered_budget(
     except DeviceMemoryError:
         return backend.token_budget  # not remembered: the run itself halves it
     try:
-        _remember(file, key, found)
+        write_object(file, {**read_object(file), key: found})
     except OSError as error:
         logger.debug("cannot write %s: %s", file, error)
     return found
@@ -130,25 +126,3 @@ class _Probe:
 
 def _ignore(batch: TokenBatch, pooled: NDArray[np.float32]) -> None:
     pass
-
-
-def _read(file: Path) -> dict[str, object]:
-    try:
-        content: object = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return cast("dict[str, object]", content) if isinstance(content, dict) else {}
-
-
-def _remember(file: Path, key: str, budget: int) -> None:
-    text = json.dumps({**_read(file), key: budget}, sort_keys=True, indent=1)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as output:
-            output.write(text)
-        os.replace(temporary, file)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise

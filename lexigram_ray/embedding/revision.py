@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import json
 import logging
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
+
+from lexigram_ray.embedding.json_file import read_object, write_object
 
 MEMORY_FILE = "revisions.json"
 REMEMBER_FROM_BYTES = 1 << 20
@@ -62,37 +60,17 @@ class _Memory:
         if not self._changed:
             return
         try:
-            _write(self._file, json.dumps(self._known, sort_keys=True, indent=1))
+            write_object(self._file, self._known)
         except OSError as error:  # the next start hashes again, and is only slower
             logger.debug("cannot write %s: %s", self._file, error)
 
 
 def _read(file: Path) -> dict[str, list[object]]:
-    try:
-        content: object = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    if not isinstance(content, dict):
-        return {}
-    entries = cast("dict[str, object]", content)
     return {
         path: cast("list[object]", entry)
-        for path, entry in entries.items()
+        for path, entry in read_object(file).items()
         if isinstance(entry, list) and entry
     }
-
-
-def _write(file: Path, text: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as output:
-            output.write(text)
-        os.replace(temporary, file)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
 
 
 def _hash(path: Path) -> str:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import base64 as base_64
-import contextlib
 import hashlib
 import json
 import logging
-import os
-import tempfile
 import threading
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +16,7 @@ import numpy as np
 
 from lexigram_ray.core.errors import ConfigError
 from lexigram_ray.core.types import ModelSpec
+from lexigram_ray.embedding.json_file import write_object
 from lexigram_ray.embedding.server_options import ServerOptions
 from lexigram_ray.embedding.server_pace import Pace
 from lexigram_ray.embedding.server_requests import ServerClient
@@ -202,19 +200,6 @@ def _remember(file: Path, learned: _Learned, name: str, options: ServerOptions) 
         "plain_vector": base_64.b64encode(learned.plain_vector).decode(),
     }
     try:
-        _write(file, json.dumps(record, indent=1))
+        write_object(file, record)
     except OSError as error:  # the next run asks again
         logger.debug("cannot write %s: %s", file, error)
-
-
-def _write(file: Path, text: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as output:
-            output.write(text)
-        os.replace(temporary, file)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
