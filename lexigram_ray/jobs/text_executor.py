@@ -84,6 +84,14 @@ def merged(parts: Sequence[RowsExecution]) -> RowsExecution:
     )
 
 
+def plain_text() -> str:
+    """Return a text that no model has a reason to refuse.
+
+    Not the same each time: a cache would answer for a model that fails.
+    """
+    return f"A few plain words, {uuid.uuid4().hex}."
+
+
 def _executed(staged: pa.Table, embedded: Embedded, job_id: str) -> RowsExecution:
     failures = {
         str(staged.column("id")[place]): Failure(
@@ -108,8 +116,7 @@ def _executed(staged: pa.Table, embedded: Embedded, job_id: str) -> RowsExecutio
 
 def _takes_plain_text(embedder: Embedder) -> bool:
     """Whether the model works at all; if not, no text is to blame."""
-    # Not the same text each time: a cache would answer for a model that fails.
-    text = f"A few plain words, {uuid.uuid4().hex}."
+    text = plain_text()
     try:
         return not embedder.embed([text], [hash_text(text)]).refused
     except Exception as error:  # noqa: BLE001 - whatever it is, the model gave it to any text

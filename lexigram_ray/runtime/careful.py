@@ -7,7 +7,6 @@ was under way then is executed here: alone, on workers that are replaced when th
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,7 +21,7 @@ from lexigram_ray.core.errors import EmbedderDiedError, WorkerError
 from lexigram_ray.core.ids import hash_text
 from lexigram_ray.core.types import Failure, FailureCategory
 from lexigram_ray.jobs.staged import StagedUnit, read_unit
-from lexigram_ray.jobs.text_executor import RowsExecution, merged
+from lexigram_ray.jobs.text_executor import RowsExecution, merged, plain_text
 from lexigram_ray.jobs.text_places import POLL_SECONDS
 from lexigram_ray.runtime.actors import EmbedderActor
 from lexigram_ray.runtime.patience import Silence, patience_for
@@ -89,8 +88,7 @@ def _execute_alone(
 
 
 def _harmless(row: pa.Table) -> pa.Table:
-    # Not the same text each time: a cache would answer for a model that dies.
-    text = f"A few plain words, {uuid.uuid4().hex}."
+    text = plain_text()
     changed = {"text": text, "content_hash": hash_text(text)}
     for name, value in changed.items():
         place = row.schema.get_field_index(name)
