@@ -26,7 +26,7 @@ from lexigram_ray.jobs.int8_loss import int8_notes
 from lexigram_ray.jobs.recipes import Recipe, cached_spec, keeps_vectors
 from lexigram_ray.jobs.records import Claim, UnitResult, UnitRow, UnitState
 from lexigram_ray.jobs.report import Problem
-from lexigram_ray.jobs.staged import RefusedRow, StagedTable, StagedUnit, read_staged
+from lexigram_ray.jobs.staged import UNIT_PREFIX, RefusedRow, StagedTable, StagedUnit, read_staged
 from lexigram_ray.jobs.standing import standing_of
 from lexigram_ray.jobs.store import Store
 from lexigram_ray.jobs.text_commit import TextCommitter, failed_row
@@ -181,9 +181,9 @@ class EmbedRun:
 
     def _refused_by_the_model(self) -> set[str]:
         """Return the ids of rows that places have refused, now and in earlier attempts."""
-        # Rows that staging has refused are `row:` and a number, and come first.
-        few = self._store.failed_units(self._claim.job_id, limit=self._staged.read + 1)
-        return {row.unit_id.split(":", 2)[2] for row in few if row.unit_id.startswith("rows:")}
+        # Rows that staging has refused may be a million, and have other names.
+        refused = self._store.failed_ids(self._claim.job_id, prefix=UNIT_PREFIX)
+        return {unit_id.split(":", 2)[2] for unit_id in refused}
 
     def _cache(self) -> EmbeddingCache | None:
         if not keeps_vectors(self._config, self._recipe):

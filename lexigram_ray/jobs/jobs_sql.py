@@ -159,6 +159,12 @@ FAILED_UNITS = (
     .limit(bindparam("at_most"))
 )
 
+FAILED_IDS = select(units.c.unit_id).where(
+    units.c.job_id == bindparam("job_id"),
+    units.c.state == literal(UnitState.FAILED.value),
+    units.c.unit_id.startswith(bindparam("prefix"), autoescape=False),
+)
+
 CRASHES_OF_UNITS = select(units.c.unit_id, units.c.crashes).where(
     units.c.job_id == bindparam("job_id"),
     units.c.unit_id.in_(bindparam("unit_ids", expanding=True)),

@@ -20,6 +20,7 @@ BATCH_ROWS = 512
 
 MOST_UNITS = 256
 MOST_UNIT_ROWS = 4_096
+UNIT_PREFIX = "rows:"
 ADDED_WHEN_EMBEDDED = ("vector", "job_id", "created_at")
 
 
@@ -43,7 +44,7 @@ class StagedUnit:
     @property
     def unit_id(self) -> str:
         """The unit's name in the store; in their order, names sort as units do."""
-        return f"rows:{self.index:06d}"
+        return f"{UNIT_PREFIX}{self.index:06d}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

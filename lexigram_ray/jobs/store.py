@@ -241,6 +241,10 @@ class Store:
         """Return the first failed units of a job, in the order of their ids."""
         return self._units.failed(job_id, limit)
 
+    def failed_ids(self, job_id: str, *, prefix: str) -> list[str]:
+        """Return the ids of a job's failed units that begin so."""
+        return self._units.failed_ids(job_id, prefix)
+
     def unit_totals(self, job_id: str) -> UnitTotals:
         """Return what the finished units of a job add up to, over all its attempts."""
         return self._units.totals(job_id)

@@ -46,6 +46,12 @@ class Units:
             rows = connection.execute(jobs_sql.FAILED_UNITS, asked).all()
         return [_unit(row) for row in rows]
 
+    def failed_ids(self, job_id: str, prefix: str) -> list[str]:
+        """Return the ids of the failed units that begin with `prefix`."""
+        asked = {"job_id": job_id, "prefix": prefix}
+        with self._database.read() as connection:
+            return list(connection.execute(jobs_sql.FAILED_IDS, asked).scalars())
+
     def totals(self, job_id: str) -> UnitTotals:
         """Return what the finished units of a job add up to."""
         with self._database.read() as connection:
