@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import os
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.jobs.embed import embed
-from lexigram_ray.jobs.embed_report import EmbedReport, EmbedRequest
+from lexigram_ray.jobs.embed_report import EmbedProgress, EmbedReport, EmbedRequest
 from lexigram_ray.jobs.embed_run import Work
 from lexigram_ray.jobs.estimate import BYTES_PER_TOKEN, seconds_for
 from lexigram_ray.jobs.recipes import Recipe
 from lexigram_ray.jobs.text_places import InProcessPlace, TextPlace
 from lexigram_ray.jobs.text_tracker import EmbedProgressCallback
 from lexigram_ray.jobs.toolbox import make_embedder
+from lexigram_ray.runtime.early_ray import early_ray, ray_is_running
 
 if TYPE_CHECKING:
     from lexigram_ray.runtime.warm import SessionEmbedders
@@ -36,19 +37,38 @@ def run_embed(
     Raises:
         WorkerError: See `lexigram_ray.jobs.embed.embed`.
     """
+    with early_ray(config, request, _address(request)) as early:
 
-    @contextmanager
-    def make_place(recipe: Recipe, work: Work) -> Generator[TextPlace]:
-        is_small = seconds_for(work.characters / BYTES_PER_TOKEN) < config.runtime.inline_seconds
-        attached = request.address is not None or _ray_is_running()
-        if not work.characters or (is_small and not attached):
-            chosen = _in_process(config, recipe, work)
-        else:
-            chosen = _on_ray(config, request, recipe, work, is_small=is_small)
-        with chosen as place:
-            yield place
+        @contextmanager
+        def make_place(recipe: Recipe, work: Work) -> Generator[TextPlace]:
+            seconds = seconds_for(work.characters / BYTES_PER_TOKEN)
+            is_small = seconds < config.runtime.inline_seconds
+            early.wait()
+            attached = request.address is not None or ray_is_running()
+            if not work.characters or (is_small and not attached):
+                chosen = _in_process(config, recipe, work)
+            else:
+                chosen = _on_ray(
+                    config,
+                    request,
+                    recipe,
+                    work,
+                    is_small=is_small,
+                    stays_attached=ray_is_running() and not early.is_begun,
+                )
+            with chosen as place:
+                yield place
 
-    return embed(config, request, make_place, on_progress, stop)
+        def tell(progress: EmbedProgress) -> None:
+            early.look(progress)
+            on_progress(progress)
+
+        return embed(config, request, make_place, tell, stop)
+
+
+def _address(request: EmbedRequest) -> str | None:
+    """Return the cluster to attach to; see `wanted_address`, which would import Ray."""
+    return request.address or os.environ.get("RAY_ADDRESS") or None
 
 
 @cache
@@ -56,12 +76,6 @@ def _session() -> SessionEmbedders:
     from lexigram_ray.runtime.warm import SessionEmbedders
 
     return SessionEmbedders()
-
-
-def _ray_is_running() -> bool:
-    """Whether this process is attached to a cluster; Ray is not imported to find out."""
-    ray = sys.modules.get("ray")
-    return ray is not None and bool(ray.is_initialized())
 
 
 @contextmanager
@@ -75,13 +89,18 @@ def _in_process(config: WorkersConfig, recipe: Recipe, work: Work) -> Generator[
 
 @contextmanager
 def _on_ray(
-    config: WorkersConfig, request: EmbedRequest, recipe: Recipe, work: Work, *, is_small: bool
+    config: WorkersConfig,
+    request: EmbedRequest,
+    recipe: Recipe,
+    work: Work,
+    *,
+    is_small: bool,
+    stays_attached: bool,
 ) -> Generator[TextPlace]:
     from lexigram_ray.runtime.cluster import connected, wanted_address
     from lexigram_ray.runtime.pipeline import RayDataPlace
     from lexigram_ray.runtime.warm import WarmPlace
 
-    stays_attached = _ray_is_running()
     with connected(config, wanted_address(request.address)):
         if is_small:
             place = WarmPlace(

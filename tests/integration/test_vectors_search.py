@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
+from lexigram_ray.vectors import text_index
 from lexigram_ray.vectors.collection import Collection
 from lexigram_ray.vectors.collections import Collections
 from lexigram_ray.vectors.search import search
@@ -104,6 +106,27 @@ def many(vectors: NDArray[np.float32], start: int, end: int) -> pa.Table:
             for number in range(start, end)
         ]
     )
+
+
+def test_an_index_built_side_by_side_finds_what_one_built_at_a_time_finds(
+    tmp_path: Path, vectors: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: dict[int, set[str]] = {}
+    for fewest in (1, ROWS):
+        monkeypatch.setattr(text_index, "SIDE_BY_SIDE_ROWS", fewest)
+        collection = Collections(tmp_path / str(fewest)).create("docs", SETTINGS, STORE_ID)
+        for start in range(0, 3000, 1000):
+            replace_documents(collection, many(vectors, start, start + 1000), delete_for=[])
+            ensure_text_index(collection)
+        hits = search(collection, mode="text", text="rare", vector=None, limit=1000, where=None)
+        found[fewest] = {hit.document_id for hit in hits}
+        indexes = collection.dataset.describe_indices()
+        assert {index.num_rows_indexed for index in indexes} == {3000}
+        segments = max(len(index.segments) for index in indexes)
+        assert (segments > 1) == (fewest == 1 and (os.cpu_count() or 1) > 1)
+
+    assert found[1] == found[ROWS]
+    assert len(found[1]) == len(range(0, 3000, 7))
 
 
 @pytest.mark.parametrize("where", [None, "page = 42", "page < 50 AND document_id <> 'd7'"])
