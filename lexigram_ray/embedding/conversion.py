@@ -14,11 +14,12 @@ import numpy as np
 
 from lexigram_ray.core.errors import ConfigError, EmbeddingError, ModelNotFoundError
 from lexigram_ray.embedding import model_store
+from lexigram_ray.embedding.backend import DeviceMemoryError
 from lexigram_ray.embedding.fingerprint import fingerprint
 from lexigram_ray.embedding.inference import Backend, vectors_of
 from lexigram_ray.embedding.locks import exclusive_lock
 from lexigram_ray.embedding.models import LocalModel
-from lexigram_ray.embedding.openvino_engine import OpenVinoBackend
+from lexigram_ray.embedding.openvino_engine import OUT_OF_MEMORY, OpenVinoBackend
 from lexigram_ray.embedding.openvino_import import import_openvino
 from lexigram_ray.embedding.quantization import INT8, in_floats, quantise
 from lexigram_ray.embedding.tokenizing import TextEncoder, load_tokenizer
@@ -141,7 +142,9 @@ def _convert_into(folder: Path, model: LocalModel, threads: int) -> dict[str, ob
         cosine = _agreement(model, path, reference, threads)
     except OSError:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever it is, torch runs the model; it is logged
+    except Exception as error:
+        if _is_lack_of_memory(error):
+            raise _no_memory(model) from error
         return _torch_stays(folder, model, f"{type(error).__name__}: {error}"[:500])
     if cosine < MIN_COSINE:
         return _torch_stays(folder, model, f"cosine to torch is {cosine:.5f}")
@@ -172,6 +175,22 @@ def _quantise_into(
 def _no_int8(model: LocalModel, reason: str) -> ConfigError:
     return ConfigError(
         f"model {model.spec.name} cannot be had in int8: {reason}", hint="leave --precision out"
+    )
+
+
+def _is_lack_of_memory(error: Exception) -> bool:
+    if isinstance(error, (MemoryError, DeviceMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(
+        words in str(error).lower() for words in OUT_OF_MEMORY
+    )
+
+
+def _no_memory(model: LocalModel) -> EmbeddingError:
+    # It passes: kept as a reason, it would leave this machine with torch for ever.
+    return EmbeddingError(
+        f"model {model.spec.name} could not be converted: this machine's memory ran out",
+        hint="end other programs and run the same command again",
     )
 
 

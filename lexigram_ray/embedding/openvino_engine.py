@@ -50,23 +50,23 @@ class OpenVinoBackend:
 
     def __init__(self, model: Path | openvino.Model, *, precision: str, threads: int) -> None:
         openvino = import_openvino()
-        settings: dict[str, object] = {
+        self._settings: dict[str, object] = {
             "INFERENCE_PRECISION_HINT": _precision_hint(precision),
             "INFERENCE_NUM_THREADS": threads,
-            "NUM_STREAMS": threads,
             # Pinned, two processes on one machine would share the first cores and leave the rest.
             "ENABLE_CPU_PINNING": False,
         }
         source = str(model) if isinstance(model, Path) else model
         self._core = openvino.Core()
         try:
-            self._compiled = self._core.compile_model(source, "CPU", settings)
+            self._model = self._core.read_model(source) if isinstance(source, str) else source
         except RuntimeError as error:
             raise EmbeddingError(f"OpenVINO cannot load the model: {error}") from error
-        self._single = self._compiled.create_infer_request()
+        self._compiling = threading.Lock()
+        self._many: openvino.CompiledModel | None = None
+        self._single: openvino.InferRequest | None = None
         self._single_use = threading.Lock()
         self.streams = threads
-        self._infer_first()
 
     @property
     def device(self) -> str:
@@ -92,6 +92,7 @@ class OpenVinoBackend:
         # No callbacks: OpenVINO's threads would still be dropping references to Python's objects
         # after the last wait, and a process that ends just then is aborted (seen in 41 of 60).
         running: deque[tuple[openvino.InferRequest, TokenBatch]] = deque()
+        compiled = self._for_many()
 
         def finish() -> openvino.InferRequest:
             request, batch = running.popleft()
@@ -104,7 +105,7 @@ class OpenVinoBackend:
             for batch in batches:
                 request = finish() if len(running) > self.streams else None
                 with _translated(batch):
-                    request = request or self._compiled.create_infer_request()
+                    request = request or compiled.create_infer_request()
                     request.start_async([batch.input_ids, batch.attention_mask])
                 running.append((request, batch))
             while running:
@@ -122,22 +123,49 @@ class OpenVinoBackend:
             EmbeddingError: OpenVINO failed.
         """
         with self._single_use:
+            request = self._for_one()
             with _translated(batch):
-                self._single.infer([batch.input_ids, batch.attention_mask])
-            return pool(_hidden(self._single), batch.lengths, pooling)
+                request.infer([batch.input_ids, batch.attention_mask])
+            return pool(_hidden(request), batch.lengths, pooling)
 
-    def _infer_first(self) -> None:
-        # OpenVINO's bindings make objects at the first inference of a process, and wait for the
-        # interpreter's lock while they do: two threads that begin at once wait for each other
-        # for ever (seen).
-        tokens = np.ones((1, 4), np.int64)
-        with _FIRST:
-            try:
-                self._single.start_async([tokens, tokens])
-                self._single.wait()
-                self._single.infer([tokens, tokens])
-            except RuntimeError as error:
-                raise EmbeddingError(f"OpenVINO cannot run the model: {error}") from error
+    def _for_many(self) -> openvino.CompiledModel:
+        """Return the model with a stream a core: most texts a second."""
+        with self._compiling:
+            if self._many is None:
+                self._many = self._compile(streams=self.streams)
+            return self._many
+
+    def _for_one(self) -> openvino.InferRequest:
+        """Return a request that has all cores: one text is done in some half of the time."""
+        with self._compiling:
+            if self._single is None:
+                self._single = self._compile(streams=1).create_infer_request()
+            return self._single
+
+    def _compile(self, *, streams: int) -> openvino.CompiledModel:
+        # A search needs only the one, a bulk job only the other: each is made when it is wanted.
+        settings = {**self._settings, "NUM_STREAMS": streams}
+        try:
+            compiled = self._core.compile_model(self._model, "CPU", settings)
+        except RuntimeError as error:
+            raise EmbeddingError(f"OpenVINO cannot load the model: {error}") from error
+        _infer_first(compiled)
+        return compiled
+
+
+def _infer_first(compiled: openvino.CompiledModel) -> None:
+    # OpenVINO's bindings make objects at the first inference of a process, and wait for the
+    # interpreter's lock while they do: two threads that begin at once wait for each other
+    # for ever (seen).
+    tokens = np.ones((1, 4), np.int64)
+    with _FIRST:
+        try:
+            request = compiled.create_infer_request()
+            request.start_async([tokens, tokens])
+            request.wait()
+            request.infer([tokens, tokens])
+        except RuntimeError as error:
+            raise EmbeddingError(f"OpenVINO cannot run the model: {error}") from error
 
 
 def _precision_hint(precision: str) -> str:

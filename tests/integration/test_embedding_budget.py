@@ -74,14 +74,14 @@ def test_where_openvino_runs_out_of_memory_batches_are_halved_and_nothing_is_los
 ):
     backend = OpenVinoBackend.__new__(OpenVinoBackend)
     vars(backend).update(vars(provider._backend))
-    compiled = backend._compiled
+    compiled = backend._for_many()
     gate = _FailingAbove(compiled, 300, error)
 
     class _Compiled:
         def create_infer_request(self):
             return _Request(compiled.create_infer_request(), gate)
 
-    monkeypatch.setattr(backend, "_compiled", _Compiled())
+    monkeypatch.setattr(backend, "_many", _Compiled())
     scarce = LocalProvider(minilm(models_dir), backend)
 
     with caplog.at_level(logging.WARNING):

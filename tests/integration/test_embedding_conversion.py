@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lexigram_ray.core.errors import EmbeddingError
 from lexigram_ray.embedding import conversion, model_store
 from lexigram_ray.embedding.engine import load_provider
 from lexigram_ray.embedding.fingerprint import fingerprint
@@ -170,6 +171,23 @@ def test_where_openvino_disagrees_torch_stays_and_that_is_remembered(
     assert isinstance(second._backend, TorchBackend)
     assert "stays on torch: cosine" in caplog.text
     assert second.embed_query("hello") @ _vector(kept.parent) >= 0.9999
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("std::bad_alloc")])
+def test_memory_that_runs_out_in_a_conversion_is_said_and_not_remembered(
+    tmp_path, monkeypatch, error
+):
+    def run_out(*_):
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(conversion, "_agreement", run_out)
+        with pytest.raises(EmbeddingError, match="memory ran out"):
+            load_provider(minilm(tmp_path), models_dir=tmp_path, threads=2, backend="openvino")
+
+    provider = load_provider(minilm(tmp_path), models_dir=tmp_path, threads=2)
+    assert isinstance(provider._backend, OpenVinoBackend)
 
 
 def test_the_kept_model_runs_on_openvino(kept):
