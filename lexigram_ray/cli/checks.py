@@ -58,11 +58,13 @@ def machine_checks() -> Iterator[Check]:
 
 def configured_checks(config: WorkersConfig) -> Iterator[Check]:
     """Check what the configuration names."""
+    from lexigram_ray.cli.store_checks import filesystem_check, store_check
+
     yield from _each(
         ("state", lambda: _state(config)),
         ("disk", lambda: _disk(config)),
-        ("file system", lambda: _filesystem(config)),
-        ("store", lambda: _store(config)),
+        ("file system", lambda: filesystem_check(config)),
+        ("store", lambda: store_check(config)),
         ("model", lambda: _model(config)),
         ("device", _device),
         ("ocr", lambda: _ocr(config)),
@@ -175,29 +177,6 @@ def _disk(config: WorkersConfig) -> Check:
             name="disk", status="warn", detail=detail, fix="free some space, or move --state"
         )
     return Check(name="disk", status="ok", detail=detail)
-
-
-def _filesystem(config: WorkersConfig) -> Check:
-    from lexigram_ray.jobs.filesystem import filesystem_of
-
-    filesystem = filesystem_of(config.state_dir)
-    detail = f"{filesystem.kind} at {filesystem.mount_point}"
-    if not filesystem.is_network:
-        return Check(name="file system", status="ok", detail=detail)
-    fix = "set --state to a folder on this machine's own disk"
-    return Check(name="file system", status="fail", detail=f"{detail} is a network one", fix=fix)
-
-
-def _store(config: WorkersConfig) -> Check:
-    from lexigram_ray.jobs.sqlite import SCHEME, location
-    from lexigram_ray.jobs.store import Store
-
-    url = config.paths.store_url
-    if url.startswith(SCHEME) and not location(url).exists():
-        detail = f"{location(url)} does not exist yet; the first ingest makes it"
-        return Check(name="store", status="ok", detail=detail)
-    with Store.open(url) as store:
-        return Check(name="store", status="ok", detail=f"opens, id {store.store_id}")
 
 
 def _model(config: WorkersConfig) -> Check:

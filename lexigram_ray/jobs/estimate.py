@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -104,8 +103,11 @@ def dry_run(config: WorkersConfig, request: IngestRequest) -> DryRunReport:
 
 
 def _ledger(config: WorkersConfig, collection: str) -> Mapping[str, LedgerEntry]:
+    # SQLAlchemy takes a while to import.
+    from lexigram_ray.jobs.database import store_exists
+
     url = config.paths.store_url
-    if url.startswith("sqlite:///") and not os.path.exists(url.removeprefix("sqlite:///")):
+    if not store_exists(url):
         return {}
     with Store.open(url) as store:
         return store.ledger(collection)

@@ -65,7 +65,7 @@ class Ledger:
             for entry in entries
         ]
         with self._database.write() as connection:
-            fence.hold(connection, claim)
+            self._hold(connection, claim, *(entry.collection for entry in entries))
             if not rows:
                 return frozenset()
             intended_before = _ever_intended(connection, entries)
@@ -80,7 +80,7 @@ class Ledger:
         now = self._database.now()
         rows = [_done(entry, claim, now) for entry in entries]
         with self._database.write() as connection:
-            fence.hold(connection, claim)
+            self._hold(connection, claim, *(entry.collection for entry in entries))
             self._units.write(connection, claim, results)
             if not rows:
                 return frozenset()
@@ -98,7 +98,7 @@ class Ledger:
             raise ValueError(f"{wrong.source} is {wrong.state}, neither skipped nor failed")
         rows = [_row(entry, claim, now) | {"by_job": claim.job_id} for entry in entries]
         with self._database.write() as connection:
-            fence.hold(connection, claim)
+            self._hold(connection, claim, *(entry.collection for entry in entries))
             self._units.write(connection, claim, results)
             if not rows:
                 return frozenset()
@@ -119,7 +119,7 @@ class Ledger:
             for document_id in document_ids
         ]
         with self._database.write() as connection:
-            fence.hold(connection, claim)
+            self._hold(connection, claim, collection)
             if rows:
                 connection.execute(ledger_sql.MARK_REMOVED, rows)
 
@@ -139,16 +139,27 @@ class Ledger:
             for document_id, stamp, checked_at_ns in entries
         ]
         with self._database.write() as connection:
-            fence.hold(connection, claim)
+            self._hold(connection, claim, collection)
             if rows:
                 connection.execute(ledger_sql.TOUCH, rows)
 
     def forget(self, collection: str) -> int:
         """Delete all entries of a collection, and return how many there were."""
         with self._database.write() as connection:
+            self._database.lock(connection, f"ledger:{collection}")
             given = {"in_collection": collection}
             connection.execute(ledger_sql.FORGET_UNITS, given)
             return connection.execute(ledger_sql.FORGET_COLLECTION, given).rowcount
+
+    def _hold(self, connection: Connection, claim: Claim, *collections: str) -> None:
+        """Hold the claim, and be the only one who writes to these collections' ledgers.
+
+        Else two jobs could each find no intent of the other, and both add a document's rows; or
+        wait for each other's documents.
+        """
+        fence.hold(connection, claim)
+        for collection in sorted(set(collections)):
+            self._database.lock(connection, f"ledger:{collection}")
 
 
 def _ever_intended(connection: Connection, entries: Sequence[LedgerEntry]) -> frozenset[str]:

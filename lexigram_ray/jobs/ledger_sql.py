@@ -9,7 +9,7 @@ from sqlalchemy.dialects.sqlite import Insert
 
 from lexigram_ray.jobs.database import InsertInto
 from lexigram_ray.jobs.records import LedgerState
-from lexigram_ray.jobs.schema import documents, jobs, leases, meta, unfinished, units
+from lexigram_ray.jobs.schema import documents, jobs, leases, unfinished, units
 
 _KEY = ("collection", "document_id")
 _THIS_DOCUMENT = and_(
@@ -153,9 +153,6 @@ FORGET_UNITS = units.delete().where(
 FORGET_COLLECTION = documents.delete().where(documents.c.collection == bindparam("in_collection"))
 
 # -- Turns -----------------------------------------------------------------------------------------
-
-# Let only one transaction at a time change tickets (on SQLite that is so already).
-LOCK_TURNS = select(meta.c.value).where(meta.c.key == "store_id").with_for_update()
 
 # Everyone who holds or awaits a turn, in the order in which they came.
 TICKETS = (

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy.dialects.sqlite import Insert, insert
 from sqlalchemy.pool import QueuePool
 
 from lexigram_ray.core.errors import ConfigError, DiskFullError, StoreUnreachableError, WorkerError
 from lexigram_ray.jobs.filesystem import filesystem_of
 
-__all__ = ["BUSY_SECONDS", "SCHEME", "insert", "location", "open_engine", "translate"]
-
 SCHEME = "sqlite:///"
+EXAMPLE = f"{SCHEME}/path/to/jobs.db"
 BUSY_SECONDS = 30.0
 _READS_ONLY = "reads_only"
 _PRAGMAS = (
@@ -28,6 +28,43 @@ _PRAGMAS = (
 _NO_SPACE_BYTES = 64 * 1024
 
 
+class Sqlite:
+    """A store in a file of this machine; `Dialect` documents the methods.
+
+    Raises:
+        ConfigError: The URL names no file.
+        StoreUnreachableError: The file lies on a network file system.
+    """
+
+    writers_queue = True
+
+    def __init__(self, url: str) -> None:
+        self.path = location(url)
+        self.name = str(self.path)
+        _refuse_network(self.path)
+        self.engine = _engine(self.path)
+        self.reader: Engine = self.engine.execution_options(**{_READS_ONLY: True})
+        self.insert_into: Callable[[Table], Insert] = insert
+
+    def exists(self) -> bool:
+        """Return whether the file is there."""
+        return self.path.exists()
+
+    def connect(self, engine: Engine) -> Connection:
+        """Open the file; it and its folder are made where they are missing."""
+        return engine.connect()
+
+    def prepare(self, connection: Connection) -> None:
+        """Do nothing: a write has the whole file to itself."""
+
+    def lock(self, connection: Connection, name: str) -> None:
+        """Do nothing: a write has the whole file to itself."""
+
+    def translate(self, error: Exception) -> WorkerError:
+        """Return our own error for one of SQLite's, naming the file and the way out."""
+        return _translate(error, self.path)
+
+
 def location(url: str) -> Path:
     """Return the file that a store URL names; whatever follows the scheme is its path.
 
@@ -36,26 +73,12 @@ def location(url: str) -> Path:
     """
     path = url.removeprefix(SCHEME)
     if not url.startswith(SCHEME) or path in {"", ":memory:"}:
-        raise ConfigError(
-            f"{url!r} names no file for the job store", hint=f"use {SCHEME}/path/to/jobs.db"
-        )
+        raise ConfigError(f"{url!r} names no file for the job store", hint=f"use {EXAMPLE}")
     return Path(path).absolute()
 
 
-def open_engine(path: Path) -> Engine:
-    """Open a database file, and make it and its folder where they are missing.
-
-    Connections are made as needed; nothing is read yet.
-
-    Raises:
-        StoreUnreachableError: The file lies on a network file system or its folder cannot be made.
-        DiskFullError: No space is left.
-    """
-    _refuse_network(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _folder_error(path, error) from error
+def _engine(path: Path) -> Engine:
+    # Connections are made as needed; nothing is read yet.
     engine = create_engine(
         "sqlite://",
         creator=lambda: _connect(path),
@@ -73,7 +96,7 @@ def _refuse_network(path: Path) -> None:
         raise StoreUnreachableError(
             f"the job store {path} lies on a network file system ({filesystem.kind} at "
             f"{filesystem.mount_point}), where SQLite's locks do not hold",
-            hint="set --state to a folder on this machine's own disk",
+            hint="set --state to a folder on this machine's own disk, or store_url to PostgreSQL",
         )
 
 
@@ -87,6 +110,10 @@ def _folder_error(path: Path, error: OSError) -> WorkerError:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _folder_error(path, error) from error
     # Without an isolation level the driver begins nothing by itself: `_begin` does.
     connection = sqlite3.connect(
         path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
@@ -106,8 +133,7 @@ def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
 
 
-def translate(error: BaseException | None, path: Path) -> WorkerError:
-    """Return our own error for one of SQLite's, naming the file and the way out."""
+def _translate(error: Exception, path: Path) -> WorkerError:
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     primary = code & 0xFF
     environmental = primary in {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}

@@ -65,7 +65,8 @@ class Turns:
     def _stand(self, ticket: _Ticket) -> bool:
         """Take the turn if it is ours, else stand in the queue; return whether it was."""
         with self._database.write() as connection:
-            connection.execute(ledger_sql.LOCK_TURNS)
+            # One at a time changes the queue: two that come at once would draw the same position.
+            self._database.lock(connection, f"turn:{ticket.name}")
             tickets = connection.execute(ledger_sql.TICKETS, {"of_turn": ticket.name}).all()
             for dead in (row for row in tickets if not self._is_alive(row)):
                 _delete(connection, ticket.name, dead.token)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import socket
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -12,19 +11,12 @@ import ray
 
 from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import ClusterUnreachableError, ConfigError
+from lexigram_ray.jobs.filesystem import filesystem_of
 
 NAMESPACE = "lexigram_ray"
 CONNECT_SECONDS = 5.0
 OBJECT_STORE_BYTES = 512 * 1024 * 1024
 """Batches are small and large documents go through files: more would only be reserved."""
-
-
-def wanted_address(address: str | None) -> str | None:
-    """Return the cluster to attach to: the one asked for, or the one this process was started in.
-
-    Ray sets `RAY_ADDRESS` for the entrypoint of `ray job submit`.
-    """
-    return address or os.environ.get("RAY_ADDRESS") or None
 
 
 @contextmanager
@@ -105,15 +97,25 @@ def _refuse_closed_port(address: str) -> None:
 
 
 def _refuse_unshared_state(config: WorkersConfig) -> None:
-    if not config.paths.store_url.startswith("sqlite"):
+    nodes = [node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]]
+    if nodes == [socket.gethostname()]:
         return
-    nodes = [node for node in ray.nodes() if node["Alive"]]
-    names = [node["NodeManagerHostname"] for node in nodes]
-    if names != [socket.gethostname()]:
+    named = ", ".join(sorted(nodes))
+    if config.paths.store_url.startswith("sqlite"):
         raise ConfigError(
-            f"the job store is a SQLite file on this machine, and the cluster's nodes are "
-            f"{', '.join(names)}",
-            hint="run on a cluster of this machine alone, or without --address",
+            f"the job store is a SQLite file on this machine (`store_url` is unset or names one), "
+            f"and the cluster's nodes are {named}",
+            hint="set store_url to a PostgreSQL database and data_uri to a folder that all nodes "
+            "share; or run on a cluster of this machine alone",
+        )
+    data = config.paths.lancedb.parent
+    filesystem = filesystem_of(data)
+    if not filesystem.is_network:
+        raise ConfigError(
+            f"`data_uri` is {data}, on a disk of this machine ({filesystem.kind} at "
+            f"{filesystem.mount_point}), and the cluster's nodes are {named}",
+            hint="set data_uri to a folder on a network file system that all nodes mount; or run "
+            "on a cluster of this machine alone",
         )
 
 

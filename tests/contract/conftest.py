@@ -9,10 +9,14 @@ import pytest
 
 from lexigram_ray.jobs.store import Store
 from tests.contract.store_data import Clock
+from tests.postgres_server import postgres_ends_with_the_session, postgres_server
+
+__all__ = ["postgres_ends_with_the_session"]
 
 # One line a database: how a fresh, empty one is named.
 STORES: dict[str, Callable[[Path], str]] = {
     "sqlite": lambda folder: f"sqlite:///{folder / 'state' / 'jobs.db'}",
+    "postgresql": lambda folder: postgres_server().fresh_database(),
 }
 
 
