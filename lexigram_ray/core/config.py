@@ -108,6 +108,16 @@ class JobSettings(_Section):
     lease_seconds: float = Field(60.0, gt=0, description="How long a claim holds without a beat")
     heartbeat_seconds: float = Field(10.0, gt=0, description="How often a claim is renewed")
     crash_budget: int = Field(3, ge=1, description="Worker deaths before a document is quarantined")
+    unit_seconds: float = Field(
+        900.0, gt=0, description="A document's or row range's time limit on a worker"
+    )
+    max_attempts: int = Field(
+        5, ge=1, description="Attempts in a row that end in an error before a queued job fails"
+    )
+    concurrency: dict[str, int] = Field(
+        default={"ingest": 1, "embed": 1},
+        description="Queued jobs of each kind that run at once",
+    )
 
     @model_validator(mode="after")
     def _beats_within_the_lease(self) -> JobSettings:

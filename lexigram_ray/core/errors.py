@@ -9,7 +9,8 @@ WorkerError                        LEX_ERR_AIWORK_001
 │   ├── CollectionNotFoundError    collection_not_found
 │   ├── CollectionMismatchError    collection_mismatch
 │   ├── ModelNotFoundError         model_not_found
-│   └── PathNotAllowedError        path_not_allowed
+│   ├── PathNotAllowedError        path_not_allowed
+│   └── ConflictError              conflict
 ├── UnreachableError               unreachable           exit 4
 │   ├── StoreUnreachableError      store_unreachable
 │   ├── ClusterUnreachableError    cluster_unreachable
@@ -140,6 +141,12 @@ class PathNotAllowedError(UsageError):
     code = "path_not_allowed"
 
 
+class ConflictError(UsageError):
+    """A unique key was used before, for another request."""
+
+    code = "conflict"
+
+
 class UnreachableError(WorkerError):
     """Something that this run needs does not answer."""
 
@@ -161,9 +168,14 @@ class ClusterUnreachableError(UnreachableError):
 
 
 class EmbeddingServerError(UnreachableError):
-    """The server that makes the vectors does not answer, or has no capacity left."""
+    """The server that makes the vectors does not answer, or has no capacity left.
+
+    Attributes:
+        retry_after: Seconds after which it had better be asked again; None where nobody knows.
+    """
 
     code = "server_unavailable"
+    retry_after: float | None = None
 
 
 class DiskFullError(WorkerError):

@@ -63,6 +63,26 @@ class CountingProvider(EmbeddingProvider, Protocol):
         ...
 
 
+class RateLimit(Protocol):
+    """What may be asked of a server, by all who share its budget. Safe to use from threads."""
+
+    def reserve(self, amount: float) -> float:
+        """Take from the budget; return the seconds to wait before it may be used.
+
+        Args:
+            amount: Below zero gives back what was taken and not used.
+        """
+        ...
+
+    def hold_off(self, seconds: float) -> None:
+        """Let nobody go on for that long: the server has told one of them to wait."""
+        ...
+
+    def wait_seconds(self) -> float:
+        """Return for how long nobody may go on; 0 where nothing holds them off."""
+        ...
+
+
 class DocumentParser(Protocol):
     """Turns a document's bytes into text."""
 

@@ -309,6 +309,8 @@ class EmbedRun:
             "done": now.texts_done,
             "failed": now.failed,
             "percent": round(100 * now.texts_done / total, 1) if total else 0.0,
+            "phase": now.phase,
+            "seconds_remaining": now.seconds_remaining,
         }
 
 

@@ -60,6 +60,9 @@ class Heartbeat:
     ) -> None:
         self._stop.set()
         self._thread.join(timeout=self._every + 1)
+        if kind is None:
+            # A short job has had no beat: what is shown of it afterwards would be nothing.
+            self._store.save_progress(self._claim, self._progress())
 
     def _run(self) -> None:
         while not self._stop.wait(self._every):

@@ -1,4 +1,4 @@
-"""Every query on jobs, their attempts and their units, by name.
+"""Every query on jobs and their attempts, by name.
 
 `job_id` and `held_fence` name a claim. A query that changes a job says the state and the fence that
 it expects; one that finds 0 rows has lost the job.
@@ -8,20 +8,25 @@ from __future__ import annotations
 
 from functools import cache
 
-from sqlalchemy import and_, bindparam, case, func, literal, or_, select
+from sqlalchemy import and_, bindparam, func, literal, or_, select
 from sqlalchemy.dialects.sqlite import Insert
 
 from lexigram_ray.core.types import JobStatus
 from lexigram_ray.jobs.database import InsertInto
-from lexigram_ray.jobs.records import REMOVED_CODE, UnitState
-from lexigram_ray.jobs.schema import attempts, jobs, unfinished, units
+from lexigram_ray.jobs.schema import (
+    attempts,
+    has_deadline,
+    jobs,
+    running,
+    startable,
+    unclaimed,
+    unfinished,
+    waiting,
+)
 
 _THIS_JOB = jobs.c.id == bindparam("job_id")
-_HELD = and_(
-    _THIS_JOB,
-    jobs.c.fence == bindparam("held_fence"),
-    jobs.c.status == literal(JobStatus.RUNNING.value),
-)
+_HELD = and_(_THIS_JOB, jobs.c.fence == bindparam("held_fence"), running)
+_AS_SEEN = jobs.c.fence == bindparam("seen_fence")
 _UNCLAIMED = {"owner": None, "lease_until": None}
 
 # -- Submitting ------------------------------------------------------------------------------------
@@ -34,6 +39,8 @@ UNFINISHED_JOB_LIKE = select(jobs).where(
 # The job that once took this unique key, finished or not.
 JOB_OF_UNIQUE_KEY = select(jobs).where(jobs.c.unique_key == bindparam("unique_key"))
 
+JOBS_OF_IDS = select(jobs).where(jobs.c.id.in_(bindparam("job_ids", expanding=True)))
+
 
 @cache
 def insert_job(insert_into: InsertInto) -> Insert:
@@ -43,30 +50,56 @@ def insert_job(insert_into: InsertInto) -> Insert:
 
 # -- Claiming --------------------------------------------------------------------------------------
 
+# Higher priority first, then older first.
+_IN_ORDER = (jobs.c.priority.desc(), jobs.c.created_at, jobs.c.id)
+_OF_KIND = jobs.c.kind == bindparam("kind")
+_IN_TIME = or_(jobs.c.deadline.is_(None), jobs.c.deadline > bindparam("now"))
+
 # One job, locked until the transaction ends (on SQLite the whole database is).
 LOCK_JOB = select(jobs).where(_THIS_JOB).with_for_update()
 
-# The pending job that is next: higher priority first, then older first.
-NEXT_PENDING = (
-    select(jobs)
-    .where(jobs.c.kind == bindparam("kind"), jobs.c.status == literal(JobStatus.PENDING.value))
-    .order_by(jobs.c.priority.desc(), jobs.c.created_at, jobs.c.id)
-    .limit(1)
-    .with_for_update(skip_locked=True)
+# Pending jobs whose time has come. Those that another transaction wakes are left to it.
+_DUE = select(jobs.c.id).where(waiting, jobs.c.run_after <= bindparam("now"))
+ANY_DUE = _DUE.limit(1)
+
+# Put them into the queue, once, so that no claim has to look through those that still wait.
+WAKE = (
+    jobs.update()
+    .where(jobs.c.id.in_(_DUE.with_for_update(skip_locked=True).correlate(None)))
+    .values(run_after=None)
 )
 
-# All running jobs of a kind, in the same order: some may have lost their owner.
-RUNNING_OF_KIND = (
+# The pending jobs of a kind that are next.
+NEXT_PENDING = (
     select(jobs)
-    .where(jobs.c.kind == bindparam("kind"), jobs.c.status == literal(JobStatus.RUNNING.value))
-    .order_by(jobs.c.priority.desc(), jobs.c.created_at, jobs.c.id)
-    .with_for_update(skip_locked=True)
+    .where(_OF_KIND, startable, _IN_TIME)
+    .order_by(*_IN_ORDER)
+    .limit(bindparam("at_most"))
 )
+LOCK_NEXT_PENDING = NEXT_PENDING.with_for_update(skip_locked=True)
+
+# All running jobs of a kind, in the same order: some may have lost their owner. Only what tells
+# that, and what a claim needs: there may be many.
+_TO_CLAIM = (
+    "id",
+    "status",
+    "priority",
+    "created_at",
+    "fence",
+    "attempt",
+    "owner",
+    "lease_until",
+    "deadline",
+)
+RUNNING_OF_KIND = (
+    select(*(jobs.c[name] for name in _TO_CLAIM)).where(_OF_KIND, running).order_by(*_IN_ORDER)
+)
+LOCK_RUNNING_OF_KIND = RUNNING_OF_KIND.with_for_update(skip_locked=True)
 
 # Give a job to an owner, if it still is as it was read. From here on older fences are refused.
 TAKE_JOB = (
     jobs.update()
-    .where(_THIS_JOB, jobs.c.fence == bindparam("seen_fence"), unfinished)
+    .where(_THIS_JOB, _AS_SEEN, unfinished)
     .values(
         status=JobStatus.RUNNING.value,
         fence=jobs.c.fence + 1,
@@ -74,6 +107,7 @@ TAKE_JOB = (
         owner=bindparam("new_owner"),
         lease_until=bindparam("new_lease"),
         started_at=func.coalesce(jobs.c.started_at, bindparam("now")),
+        run_after=None,
     )
 )
 
@@ -83,6 +117,7 @@ OPEN_ATTEMPT = attempts.insert().values(
     number=bindparam("attempt_number"),
     fence=bindparam("new_fence"),
     owner=bindparam("new_owner"),
+    actor=bindparam("new_actor"),
     started_at=bindparam("now"),
 )
 
@@ -90,7 +125,13 @@ OPEN_ATTEMPT = attempts.insert().values(
 CLOSE_ATTEMPT = (
     attempts.update()
     .where(attempts.c.job_id == bindparam("of_job"), attempts.c.ended_at.is_(None))
-    .values(ended_at=bindparam("now"), outcome=bindparam("how"), error=bindparam("why"))
+    .values(
+        ended_at=bindparam("now"),
+        outcome=bindparam("how"),
+        error=bindparam("why"),
+        category=bindparam("of_category"),
+        traceback=bindparam("trace"),
+    )
 )
 
 # -- Working on a claimed job ----------------------------------------------------------------------
@@ -107,21 +148,51 @@ BEAT = jobs.update().where(_HELD).values(lease_until=bindparam("new_lease"))
 # Replace what is shown of a running job.
 SAVE_PROGRESS = jobs.update().where(_HELD).values(progress=bindparam("new_progress"))
 
-# Give the job back unfinished: whoever comes next may claim it at once.
-RELEASE = jobs.update().where(_HELD).values(status=JobStatus.PENDING.value, **_UNCLAIMED)
-
-# End the job for good.
-FINISH = (
+# Give the job back unfinished: whoever comes next may claim it, at once or after a while.
+RELEASE = (
     jobs.update()
     .where(_HELD)
+    .values(status=JobStatus.PENDING.value, run_after=bindparam("not_before"), **_UNCLAIMED)
+)
+
+# Let a pending job wait, if nobody has claimed it since it was seen.
+POSTPONE = (
+    jobs.update().where(_THIS_JOB, _AS_SEEN, unclaimed).values(run_after=bindparam("not_before"))
+)
+
+# -- Ending a job for good -------------------------------------------------------------------------
+
+_END = (
+    jobs.update()
+    .where(_THIS_JOB)
     .values(
         status=bindparam("final_status"),
         finished_at=bindparam("now"),
         error=bindparam("why"),
         error_code=bindparam("why_code"),
-        summary=bindparam("new_summary"),
+        run_after=None,
         **_UNCLAIMED,
     )
+)
+
+# Its owner says how it ended.
+FINISH = _END.where(_HELD).values(summary=bindparam("new_summary"))
+
+# Whoever sees it pending says that it is not tried again.
+GIVE_UP = _END.where(_AS_SEEN, unclaimed)
+
+# Take it from whomever has it. Nothing of a job that was never claimed can be under way.
+CANCEL = _END.where(unfinished)
+CANCEL_NEVER_CLAIMED = _END.where(unclaimed, jobs.c.fence == literal(0))
+
+# The same for a job whose time is over.
+_IS_OVERDUE = and_(has_deadline, jobs.c.deadline <= bindparam("now"))
+FAIL_OVERDUE = _END.where(unfinished, _IS_OVERDUE)
+FAIL_OVERDUE_NEVER_CLAIMED = FAIL_OVERDUE.where(unclaimed, jobs.c.fence == literal(0))
+OVERDUE = (
+    select(jobs.c.id, jobs.c.collection, jobs.c.fence)
+    .where(_IS_OVERDUE)
+    .order_by(jobs.c.deadline, jobs.c.id)
 )
 
 # -- Looking at jobs -------------------------------------------------------------------------------
@@ -140,102 +211,15 @@ BELOW = or_(
     and_(jobs.c.created_at == bindparam("last_created_at"), jobs.c.id < bindparam("last_id")),
 )
 
+COUNTS = select(jobs.c.status, func.count().label("jobs")).group_by(jobs.c.status)
+
 ATTEMPTS_OF_JOB = (
     select(attempts).where(attempts.c.job_id == bindparam("job_id")).order_by(attempts.c.number)
 )
 
-# -- Units -----------------------------------------------------------------------------------------
-
-UNITS_OF_JOB = select(units).where(units.c.job_id == bindparam("job_id")).order_by(units.c.unit_id)
-
-DONE_UNITS = select(units.c.unit_id).where(
-    units.c.job_id == bindparam("job_id"), units.c.state == literal(UnitState.DONE.value)
+# How a job's ended attempts ended, last to first.
+OUTCOMES = (
+    select(attempts.c.outcome, attempts.c.category)
+    .where(attempts.c.job_id == bindparam("job_id"), attempts.c.ended_at.is_not(None))
+    .order_by(attempts.c.number.desc())
 )
-
-FAILED_UNITS = (
-    select(units)
-    .where(units.c.job_id == bindparam("job_id"), units.c.state == literal(UnitState.FAILED.value))
-    .order_by(units.c.unit_id)
-    .limit(bindparam("at_most"))
-)
-
-FAILED_IDS = select(units.c.unit_id).where(
-    units.c.job_id == bindparam("job_id"),
-    units.c.state == literal(UnitState.FAILED.value),
-    units.c.unit_id.startswith(bindparam("prefix"), autoescape=False),
-)
-
-CRASHES_OF_UNITS = select(units.c.unit_id, units.c.crashes).where(
-    units.c.job_id == bindparam("job_id"),
-    units.c.unit_id.in_(bindparam("unit_ids", expanding=True)),
-)
-
-
-@cache
-def add_unit(insert_into: InsertInto) -> Insert:
-    """Add a unit to be worked on; one that is already there stays as it is."""
-    return insert_into(units).on_conflict_do_nothing()
-
-
-@cache
-def count_crash(insert_into: InsertInto) -> Insert:
-    """Count a worker's death against a unit, adding the unit where it is missing."""
-    statement = insert_into(units)
-    return statement.on_conflict_do_update(
-        index_elements=[units.c.job_id, units.c.unit_id],
-        set_={"crashes": units.c.crashes + 1, "updated_at": statement.excluded.updated_at},
-    )
-
-
-# What the finished units of a job add up to. A pruned document is a unit of code `removed`.
-UNIT_TOTALS = select(
-    func.coalesce(func.sum(units.c.chunks), 0).label("chunks"),
-    func.coalesce(func.sum(units.c.computed), 0).label("computed"),
-    func.coalesce(func.sum(units.c.cached), 0).label("cached"),
-    func.coalesce(func.sum(units.c.replaced), 0).label("replaced"),
-    func.coalesce(
-        func.sum(
-            case((and_(units.c.code == literal(REMOVED_CODE), units.c.replaced > 0), 1), else_=0)
-        ),
-        0,
-    ).label("removed"),
-    func.coalesce(
-        func.sum(case((units.c.state == literal(UnitState.FAILED.value), 1), else_=0)), 0
-    ).label("failed"),
-).where(units.c.job_id == bindparam("job_id"), units.c.state != literal(UnitState.PENDING.value))
-
-
-@cache
-def note_replaced(insert_into: InsertInto) -> Insert:
-    """Note what the table holds of a document before a job's first write to it, and only then."""
-    statement = insert_into(units)
-    return statement.on_conflict_do_update(
-        index_elements=[units.c.job_id, units.c.unit_id],
-        set_={"replaced": func.coalesce(units.c.replaced, statement.excluded.replaced)},
-    )
-
-
-@cache
-def finish_unit(insert_into: InsertInto) -> Insert:
-    """Set how a unit ended, whether or not it was added first; what was counted stays."""
-    statement = insert_into(units)
-    kept = {"job_id", "unit_id", "crashes", "replaced"}
-    return statement.on_conflict_do_update(
-        index_elements=[units.c.job_id, units.c.unit_id],
-        set_={column.name: column for column in statement.excluded if column.name not in kept},
-    )
-
-
-NEW_UNIT: dict[str, object] = {
-    "state": UnitState.PENDING.value,
-    "crashes": 0,
-    "content_hash": "",
-    "chunks": 0,
-    "computed": 0,
-    "cached": 0,
-    "category": None,
-    "code": "",
-    "reason": "",
-    "seconds": 0.0,
-    "replaced": None,
-}

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row
+from sqlalchemy import Connection, Row
 
 from lexigram_ray.core.errors import UsageError
 from lexigram_ray.core.types import JobStatus
 from lexigram_ray.jobs import jobs_sql
-from lexigram_ray.jobs.database import Database, from_micros, from_optional_micros
-from lexigram_ray.jobs.owner import Owner
+from lexigram_ray.jobs.attempts import attempt_of, errors_in_a_row
+from lexigram_ray.jobs.database import Database, from_micros, from_optional_micros, storable
 from lexigram_ray.jobs.records import Attempt, Job
+
+# SQLite takes 32,766 parameters in a statement; planning long lists costs more than asking twice.
+_IDS_AT_ONCE = 500
+# A time in microseconds, that no database's integers are too small for, and a job's id.
+_CURSOR = re.compile(r"([0-9]{1,18})\.([\w-]+)", re.ASCII)
 
 
 class Listing:
@@ -24,7 +31,7 @@ class Listing:
     def get(self, job_id: str) -> Job | None:
         """Return one job."""
         with self._database.read() as connection:
-            row = connection.execute(jobs_sql.JOB, {"job_id": job_id}).one_or_none()
+            row = connection.execute(jobs_sql.JOB, {"job_id": storable(job_id)}).one_or_none()
         return None if row is None else job_of(row)
 
     def newest(
@@ -50,7 +57,7 @@ class Listing:
         for condition, name, value in filters:
             if value is not None:
                 query = query.where(condition)
-                given[name] = value
+                given[name] = storable(value)
         if cursor is not None:
             query = query.where(jobs_sql.BELOW)
             given["last_created_at"], given["last_id"] = _from_cursor(cursor)
@@ -65,7 +72,27 @@ class Listing:
         """Return a job's attempts, first to last."""
         with self._database.read() as connection:
             rows = connection.execute(jobs_sql.ATTEMPTS_OF_JOB, {"job_id": job_id}).all()
-        return [_attempt(row) for row in rows]
+        return [attempt_of(row) for row in rows]
+
+    def errors_in_a_row(self, job_id: str) -> int:
+        """Count the errors at the end of a job's attempts."""
+        with self._database.read() as connection:
+            return errors_in_a_row(connection, job_id)
+
+    def counts(self) -> dict[JobStatus, int]:
+        """Count the jobs in each state."""
+        with self._database.read() as connection:
+            counted = {row.status: row.jobs for row in connection.execute(jobs_sql.COUNTS)}
+        return {status: counted.get(status.value, 0) for status in JobStatus}
+
+
+def rows_of_ids(connection: Connection, ids: Sequence[str]) -> dict[str, Row[Any]]:
+    """Return the jobs that there are of these ids, by id."""
+    rows: dict[str, Row[Any]] = {}
+    for start in range(0, len(ids), _IDS_AT_ONCE):
+        some = {"job_ids": ids[start : start + _IDS_AT_ONCE]}
+        rows |= {row.id: row for row in connection.execute(jobs_sql.JOBS_OF_IDS, some)}
+    return rows
 
 
 def job_of(row: Row[Any]) -> Job:
@@ -88,19 +115,8 @@ def job_of(row: Row[Any]) -> Job:
         error_code=row.error_code,
         progress=json.loads(row.progress),
         summary=json.loads(row.summary),
-    )
-
-
-def _attempt(row: Row[Any]) -> Attempt:
-    return Attempt(
-        job_id=row.job_id,
-        number=row.number,
-        fence=row.fence,
-        owner=Owner.from_json(row.owner),
-        started_at=from_micros(row.started_at),
-        ended_at=from_optional_micros(row.ended_at),
-        outcome=row.outcome,
-        error=row.error,
+        run_after=from_optional_micros(row.run_after),
+        deadline=from_optional_micros(row.deadline),
     )
 
 
@@ -109,9 +125,9 @@ def _to_cursor(row: Row[Any]) -> str:
 
 
 def _from_cursor(cursor: str) -> tuple[int, str]:
-    created_at, dot, job_id = cursor.partition(".")
-    if not (created_at.isdecimal() and dot and job_id):
+    found = _CURSOR.fullmatch(cursor)
+    if found is None:
         raise UsageError(
             f"{cursor!r} is no cursor of a list of jobs", hint="pass `next` of the page before"
         )
-    return int(created_at), job_id
+    return int(found[1]), found[2]

@@ -155,7 +155,47 @@ _REPLACED = Step(
     statements=("ALTER TABLE units ADD COLUMN replaced INTEGER",),
 )
 
-STEPS: tuple[Step, ...] = (_FIRST, _REPLACED)
+_QUEUE = Step(
+    version=3,
+    name="waiting, deadlines, attempts told whole, shared rate limits",
+    statements=(
+        """
+        ALTER TABLE jobs ADD COLUMN run_after BIGINT
+        CHECK (run_after IS NULL OR status = 'pending')
+        """,
+        "ALTER TABLE jobs ADD COLUMN deadline BIGINT",
+        "ALTER TABLE attempts ADD COLUMN actor TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE attempts ADD COLUMN category TEXT",
+        "ALTER TABLE attempts ADD COLUMN traceback TEXT",
+        # Each part of the queue has an index that holds nothing else: neither finished jobs nor
+        # those that wait for their time stand in a claim's way.
+        "DROP INDEX jobs_queue",
+        """
+        CREATE INDEX jobs_startable ON jobs (kind, priority DESC, created_at, id)
+        WHERE status = 'pending' AND run_after IS NULL
+        """,
+        """
+        CREATE INDEX jobs_running ON jobs (kind, priority DESC, created_at, id)
+        WHERE status = 'running'
+        """,
+        "CREATE INDEX jobs_waiting ON jobs (run_after) WHERE run_after IS NOT NULL",
+        """
+        CREATE INDEX jobs_deadline ON jobs (deadline, id)
+        WHERE finished_at IS NULL AND deadline IS NOT NULL
+        """,
+        "CREATE INDEX jobs_of_status ON jobs (status, created_at, id)",
+        """
+        CREATE TABLE rate_limits (
+            name TEXT NOT NULL PRIMARY KEY,
+            tokens FLOAT NOT NULL,
+            updated_at BIGINT NOT NULL,
+            blocked_until BIGINT NOT NULL
+        )
+        """,
+    ),
+)
+
+STEPS: tuple[Step, ...] = (_FIRST, _REPLACED, _QUEUE)
 
 
 def migrate(database: Database, steps: Sequence[Step] = STEPS) -> str:
@@ -173,7 +213,7 @@ def migrate(database: Database, steps: Sequence[Step] = STEPS) -> str:
         if current == steps[-1].version:
             return _store_id(connection)
     for step in steps:
-        with database.write() as connection:
+        with database.migrating() as connection:
             # Another process may have been here since the last look.
             if _version_of(connection, database) < step.version:
                 _apply(step, connection, database.now())
@@ -188,8 +228,8 @@ def _version_of(connection: Connection, database: Database) -> int:
         return 0
     if not {"schema_version", "meta", "jobs"} <= tables:
         raise StoreUnreachableError(
-            f"{database.path} is another program's database: it has no table of jobs",
-            hint="set --state to a folder of its own",
+            f"{database.name} is another program's database: it has no table of jobs",
+            hint="set --state to a folder of its own, or store_url to a database of its own",
         )
     return connection.execute(select(func.max(schema_version.c.version))).scalar() or 0
 
@@ -198,9 +238,9 @@ def _refuse_newer(current: int, steps: Sequence[Step], database: Database) -> No
     known = steps[-1].version
     if current > known:
         raise StoreUnreachableError(
-            f"the job store {database.path} has schema version {current}, "
+            f"the job store {database.name} has schema version {current}, "
             f"and this lexigram-ray knows only versions up to {known}",
-            hint="upgrade lexigram-ray, or set --state to another folder",
+            hint="upgrade lexigram-ray, or set --state or store_url to another place",
         )
 
 

@@ -27,6 +27,18 @@ REMOVED_CODE = "removed"
 """Code of a unit whose document was pruned."""
 
 
+INTERRUPTED = "interrupted"
+"""Outcome of an attempt that was stopped from outside."""
+SNOOZED = "snoozed"
+"""Outcome of an attempt that found that it must wait, for a server's sake for one."""
+LOST = "lost"
+"""Outcome of an attempt whose owner died or let its lease expire."""
+ERROR = "error"
+"""Outcome of an attempt that failed and may be followed by another."""
+DEADLINE_CODE = "deadline"
+"""Error code of a job that failed because its deadline passed."""
+
+
 class UnitState(StrEnum):
     """How far a unit of a job is."""
 
@@ -34,6 +46,21 @@ class UnitState(StrEnum):
     DONE = "done"
     SKIPPED = "skipped"
     FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """What is asked of `Store.submit_many`; the words are those of `Store.submit`."""
+
+    kind: str
+    collection: str
+    spec: dict[str, object]
+    spec_key: str
+    priority: int = 0
+    unique_key: str | None = None
+    retry_of: str | None = None
+    run_after: datetime | None = None
+    deadline: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +76,8 @@ class Job:
         error: Why it failed, in words.
         progress: JSON; `total`, `done` (whatever ended, failures among it) and `failed` are shown.
         summary: JSON; the final report.
+        run_after: Set while the job is pending and may not be started before this time.
+        deadline: The job fails once this has passed and it has not ended.
     """
 
     id: str
@@ -68,6 +97,8 @@ class Job:
     error_code: str | None
     progress: dict[str, object] = field(default_factory=dict[str, object])
     summary: dict[str, object] = field(default_factory=dict[str, object])
+    run_after: datetime | None = None
+    deadline: datetime | None = None
 
     def to_dict(self) -> dict[str, object]:
         """Return the contract's object: what `jobs show --json` and HTTP answer."""
@@ -124,6 +155,10 @@ class Attempt:
 
     Attributes:
         outcome: None while it runs; `lost` where its owner died or let its lease expire.
+        error: Why it ended so, in words.
+        actor: Name of the Ray actor that ran it; empty without one.
+        category: Of the error that ended it.
+        traceback: Of that error, without secrets.
     """
 
     job_id: str
@@ -134,6 +169,32 @@ class Attempt:
     ended_at: datetime | None
     outcome: str | None
     error: str | None
+    actor: str = ""
+    category: FailureCategory | None = None
+    traceback: str | None = None
+
+    @property
+    def duration_seconds(self) -> float | None:
+        """How long it lasted; None while it runs."""
+        if self.ended_at is None:
+            return None
+        return (self.ended_at - self.started_at).total_seconds()
+
+    def to_dict(self) -> dict[str, object]:
+        """Return what `jobs show --json` and HTTP answer."""
+        return {
+            "number": self.number,
+            "node": self.owner.host,
+            "pid": self.owner.pid,
+            "actor": self.actor,
+            "started_at": self.started_at.isoformat(),
+            "ended_at": self.ended_at.isoformat() if self.ended_at else None,
+            "duration_seconds": self.duration_seconds,
+            "outcome": self.outcome,
+            "category": self.category.value if self.category else None,
+            "error": self.error,
+            "traceback": self.traceback,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

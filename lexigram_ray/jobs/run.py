@@ -317,6 +317,8 @@ class Run:
             "failed": now.failed,
             "percent": round(100 * now.documents_done / total, 1) if total else 0.0,
             "chunks": now.chunks_done,
+            "phase": now.phase,
+            "seconds_remaining": now.seconds_remaining,
         }
 
 

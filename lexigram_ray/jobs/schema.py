@@ -33,10 +33,20 @@ jobs = Table(
     Column("error_code", Text),
     Column("progress", Text, nullable=False),
     Column("summary", Text, nullable=False),
+    # Set while a pending job must wait, and only then: whoever claims or wakes it clears it.
+    Column("run_after", BigInteger),
+    Column("deadline", BigInteger),
 )
 
-# Written out, not bound: SQLite uses a partial index only for a condition that it reads literally.
+# Written out, not bound: a database uses a partial index only for a condition that it reads
+# literally. These are the indexes' own words; those of the last two name no status, because SQLite
+# would rather search an index of states for it.
 unfinished = text("status IN ('pending', 'running')")
+unclaimed = text("status = 'pending'")
+running = text("status = 'running'")
+startable = text("status = 'pending' AND run_after IS NULL")
+waiting = text("run_after IS NOT NULL")
+has_deadline = text("finished_at IS NULL AND deadline IS NOT NULL")
 
 attempts = Table(
     "attempts",
@@ -49,6 +59,9 @@ attempts = Table(
     Column("ended_at", BigInteger),
     Column("outcome", Text),
     Column("error", Text),
+    Column("actor", Text, nullable=False),
+    Column("category", Text),
+    Column("traceback", Text),
 )
 
 units = Table(
@@ -109,6 +122,16 @@ leases = Table(
     Column("owner", Text, nullable=False),
     Column("held", SmallInteger, nullable=False),
     Column("lease_until", BigInteger, nullable=False),
+)
+
+# What is left of each limit that the whole cluster shares.
+rate_limits = Table(
+    "rate_limits",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("tokens", Float, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("blocked_until", BigInteger, nullable=False),
 )
 
 meta = Table(

@@ -1,24 +1,21 @@
 """The durable store: jobs, their units, the ledger of documents, and turns.
 
-This page has the promises; each duty's code is in the file of its name (`lifecycle`, `listing`,
-`units`, `ledger`, `turns`), its SQL in `jobs_sql` and `ledger_sql`.
+This page has the promises, and `job_store` those of jobs and turns; each duty's code is in the file
+of its name (`intake`, `queue`, `lifecycle`, `ending`, `listing`, `units`, `ledger`, `turns`), its
+SQL in `jobs_sql`, `units_sql` and `ledger_sql`.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from lexigram_ray.core.types import FileStamp, JobStatus
-from lexigram_ray.jobs.owner import Owner
+from lexigram_ray.core.types import FileStamp
+from lexigram_ray.jobs.job_store import JobStore
 from lexigram_ray.jobs.records import (
-    Attempt,
-    Busy,
     Claim,
-    Job,
     LedgerEntry,
     UnitResult,
     UnitRow,
@@ -29,11 +26,11 @@ if TYPE_CHECKING:
     from lexigram_ray.jobs.database import Database
 
 
-class Store:
+class Store(JobStore):
     """Everything that must survive a crash, in one database.
 
-    Any process and thread of this machine may use the same store at once. What a method writes is
-    durable when it returns, and all of it or nothing is written.
+    Any process and thread may use the same store at once: of this machine with SQLite, of any with
+    PostgreSQL. What a method writes is durable when it returns; it is all written, or nothing is.
 
     Every method that takes a `Claim` raises LeaseLostError, and writes nothing, unless the claim
     is the job's latest and the job is running. Every method raises DiskFullError when no space is
@@ -43,29 +40,23 @@ class Store:
     def __init__(self, database: Database, store_id: str) -> None:
         # SQLAlchemy takes longer to import than all else that a cold command needs.
         from lexigram_ray.jobs.ledger import Ledger
-        from lexigram_ray.jobs.lifecycle import Lifecycle
-        from lexigram_ray.jobs.listing import Listing
-        from lexigram_ray.jobs.turns import Turns
         from lexigram_ray.jobs.units import Units
 
-        self._database = database
+        super().__init__(database)
         self._store_id = store_id
-        self._jobs = Lifecycle(database)
-        self._listing = Listing(database)
         self._units = Units(database)
         self._ledger = Ledger(database, self._units)
-        self._turns = Turns(database)
 
     @classmethod
     def open(cls, url: str, *, clock: Callable[[], float] = time.time) -> Store:
         """Open a store; make it, or bring it up to date, where needed.
 
         Args:
-            url: `sqlite:///` and a path.
+            url: `sqlite:///` and a path, or `postgresql://`.
             clock: Returns seconds since the epoch.
 
         Raises:
-            ConfigError: The URL names no file.
+            ConfigError: The URL names no file or database, or the database's driver is missing.
             StoreUnreachableError: The store cannot be opened, lies on a network file system, is
                 damaged, another program's, or of a newer version.
             DiskFullError: No space is left.
@@ -99,129 +90,6 @@ class Store:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-    # -- Jobs --------------------------------------------------------------------------------------
-
-    def submit(
-        self,
-        *,
-        kind: str,
-        collection: str,
-        spec: dict[str, object],
-        spec_key: str,
-        priority: int = 0,
-        unique_key: str | None = None,
-        retry_of: str | None = None,
-    ) -> tuple[Job, bool]:
-        """Make a job, or return the one that this request repeats.
-
-        However many processes submit the same at once, one job is made.
-
-        Args:
-            kind: What sort of work it is, such as `ingest`.
-            collection: What it works on.
-            spec: What is asked; JSON values only.
-            spec_key: Equal for requests that ask for the same.
-            priority: Higher is claimed earlier.
-            unique_key: Answers the same request with the same job for ever, finished or not.
-            retry_of: Id of the final job that this one repeats.
-
-        Returns:
-            The job, and whether it was made now. False for an unfinished job of this kind and
-            `spec_key`, and for whatever job first took `unique_key`.
-
-        Raises:
-            UsageError: `unique_key` belongs to a job that asks for something else.
-        """
-        return self._jobs.submit(
-            kind=kind,
-            collection=collection,
-            spec=spec,
-            spec_key=spec_key,
-            priority=priority,
-            unique_key=unique_key,
-            retry_of=retry_of,
-        )
-
-    def claim(self, job_id: str, owner: Owner, lease_seconds: float) -> Claim | Busy:
-        """Take a job that is pending, or whose owner is gone or has let its lease expire.
-
-        From then on everything that carries an earlier claim is refused.
-
-        Returns:
-            The claim, or who holds the job: a live owner within its lease, be it this process.
-
-        Raises:
-            UsageError: There is no such job.
-            LeaseLostError: The job is final.
-        """
-        return self._jobs.claim(job_id, owner, lease_seconds)
-
-    def claim_next(self, kind: str, owner: Owner, lease_seconds: float) -> Claim | None:
-        """Take the next job of a kind: higher priority first, then older first.
-
-        A job whose owner is gone, or whose lease has expired, stands in the same queue.
-        """
-        return self._jobs.claim_next(kind, owner, lease_seconds)
-
-    def beat(self, claim: Claim, lease_seconds: float) -> None:
-        """Say that the owner lives: its lease ends `lease_seconds` from now."""
-        self._jobs.beat(claim, lease_seconds)
-
-    def save_progress(self, claim: Claim, progress: dict[str, object]) -> None:
-        """Replace what is shown of the job; `total`, `done` and `failed` are."""
-        self._jobs.save_progress(claim, progress)
-
-    def release(self, claim: Claim, outcome: str) -> None:
-        """Give the job back unfinished: it is pending, and may be claimed at once.
-
-        Args:
-            claim: Ends with this.
-            outcome: How this attempt ended, such as `interrupted`.
-        """
-        self._jobs.release(claim, outcome)
-
-    def finish(
-        self,
-        claim: Claim,
-        status: JobStatus,
-        *,
-        error: str | None = None,
-        error_code: str | None = None,
-        summary: dict[str, object],
-    ) -> None:
-        """End the job for good: it never changes again.
-
-        Raises:
-            UsageError: `status` is not final.
-        """
-        self._jobs.finish(claim, status, error=error, error_code=error_code, summary=summary)
-
-    def get(self, job_id: str) -> Job | None:
-        """Return a job."""
-        return self._listing.get(job_id)
-
-    def list_jobs(
-        self,
-        *,
-        status: JobStatus | None = None,
-        kind: str | None = None,
-        collection: str | None = None,
-        limit: int = 50,
-        cursor: str | None = None,
-    ) -> tuple[list[Job], str | None]:
-        """Return jobs, newest first, and the cursor of the next page if there is one.
-
-        Raises:
-            UsageError: The cursor is not one of ours, or the limit is below 1.
-        """
-        return self._listing.newest(
-            status=status, kind=kind, collection=collection, limit=limit, cursor=cursor
-        )
-
-    def attempts_of(self, job_id: str) -> list[Attempt]:
-        """Return the attempts at a job, first to last."""
-        return self._listing.attempts_of(job_id)
 
     # -- Units -------------------------------------------------------------------------------------
 
@@ -350,16 +218,3 @@ class Store:
         What its unfinished jobs have done counts no more: they do it again.
         """
         return self._ledger.forget(collection)
-
-    # -- Turns -------------------------------------------------------------------------------------
-
-    def turn(
-        self, collection: str, owner: Owner, lease_seconds: float
-    ) -> AbstractContextManager[None]:
-        """Wait for this writer's turn at a collection; the turn ends with the `with` block.
-
-        Turns come in the order of asking. One whose owner is gone, or that lasts longer than
-        `lease_seconds`, is passed over; its holder is not told: a turn serves throughput, not
-        safety. Turns do not nest.
-        """
-        return self._turns.turn(f"collection:{collection}", owner, lease_seconds)

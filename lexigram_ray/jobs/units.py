@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from lexigram_ray.core.types import FailureCategory
-from lexigram_ray.jobs import fence, jobs_sql
+from lexigram_ray.jobs import fence, units_sql
 from lexigram_ray.jobs.database import Database, storable
 from lexigram_ray.jobs.records import Claim, UnitResult, UnitRow, UnitState, UnitTotals
 
@@ -26,36 +26,36 @@ class Units:
         with self._database.write() as connection:
             fence.hold(connection, claim)
             if new:
-                connection.execute(jobs_sql.add_unit(self._database.insert_into), new)
+                connection.execute(units_sql.add_unit(self._database.insert_into), new)
 
     def of_job(self, job_id: str) -> list[UnitRow]:
         """Return all units of a job, in the order of their ids."""
         with self._database.read() as connection:
-            rows = connection.execute(jobs_sql.UNITS_OF_JOB, {"job_id": job_id}).all()
+            rows = connection.execute(units_sql.UNITS_OF_JOB, {"job_id": job_id}).all()
         return [_unit(row) for row in rows]
 
     def done(self, job_id: str) -> set[str]:
         """Return the ids of the units that are done."""
         with self._database.read() as connection:
-            return set(connection.execute(jobs_sql.DONE_UNITS, {"job_id": job_id}).scalars())
+            return set(connection.execute(units_sql.DONE_UNITS, {"job_id": job_id}).scalars())
 
     def failed(self, job_id: str, limit: int) -> list[UnitRow]:
         """Return the first units that failed, in the order of their ids."""
         asked = {"job_id": job_id, "at_most": limit}
         with self._database.read() as connection:
-            rows = connection.execute(jobs_sql.FAILED_UNITS, asked).all()
+            rows = connection.execute(units_sql.FAILED_UNITS, asked).all()
         return [_unit(row) for row in rows]
 
     def failed_ids(self, job_id: str, prefix: str) -> list[str]:
         """Return the ids of the failed units that begin with `prefix`."""
         asked = {"job_id": job_id, "prefix": prefix}
         with self._database.read() as connection:
-            return list(connection.execute(jobs_sql.FAILED_IDS, asked).scalars())
+            return list(connection.execute(units_sql.FAILED_IDS, asked).scalars())
 
     def totals(self, job_id: str) -> UnitTotals:
         """Return what the finished units of a job add up to."""
         with self._database.read() as connection:
-            totals = connection.execute(jobs_sql.UNIT_TOTALS, {"job_id": job_id}).mappings().one()
+            totals = connection.execute(units_sql.UNIT_TOTALS, {"job_id": job_id}).mappings().one()
         return UnitTotals(**totals)
 
     def note_replaced(
@@ -68,7 +68,7 @@ class Units:
                 _new_unit(claim.job_id, unit_id, "", now) | {"replaced": rows}
                 for unit_id, rows in replaced.items()
             ]
-            connection.execute(jobs_sql.note_replaced(self._database.insert_into), noted)
+            connection.execute(units_sql.note_replaced(self._database.insert_into), noted)
 
     def crashed(self, claim: Claim, unit_ids: Sequence[str]) -> dict[str, int]:
         """Count a worker's death against each unit, and return the counts."""
@@ -80,9 +80,9 @@ class Units:
             crashed = [
                 _new_unit(claim.job_id, unit_id, "", now) | {"crashes": 1} for unit_id in unit_ids
             ]
-            connection.execute(jobs_sql.count_crash(self._database.insert_into), crashed)
+            connection.execute(units_sql.count_crash(self._database.insert_into), crashed)
             asked = {"job_id": claim.job_id, "unit_ids": list(unit_ids)}
-            counts = connection.execute(jobs_sql.CRASHES_OF_UNITS, asked).all()
+            counts = connection.execute(units_sql.CRASHES_OF_UNITS, asked).all()
         return {row.unit_id: row.crashes for row in counts}
 
     def finish(self, claim: Claim, results: Sequence[UnitResult]) -> None:
@@ -96,12 +96,12 @@ class Units:
         now = self._database.now()
         if results:
             ended = [_ended(claim.job_id, result, now) for result in results]
-            connection.execute(jobs_sql.finish_unit(self._database.insert_into), ended)
+            connection.execute(units_sql.finish_unit(self._database.insert_into), ended)
 
 
 def _new_unit(job_id: str, unit_id: str, source: str, now: int) -> dict[str, object]:
     identity = {"job_id": job_id, "unit_id": unit_id, "source": storable(source)}
-    return jobs_sql.NEW_UNIT | identity | {"updated_at": now}
+    return units_sql.NEW_UNIT | identity | {"updated_at": now}
 
 
 def _ended(job_id: str, result: UnitResult, now: int) -> dict[str, object]:

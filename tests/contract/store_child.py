@@ -7,8 +7,9 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+from lexigram_ray.core.errors import UsageError
 from lexigram_ray.jobs.owner import Owner
-from lexigram_ray.jobs.records import Claim
+from lexigram_ray.jobs.records import Claim, Submission
 from lexigram_ray.jobs.store import Store
 from tests.contract.store_data import claimed, entry, result
 
@@ -33,6 +34,41 @@ def submit_same(url: str, threads: str) -> None:
         sys.stdin.readline()
         for answer in pool.map(submit, range(int(threads))):
             say(answer)
+
+
+def submit_crosswise(url: str, first: str, step: str, rounds: str) -> None:
+    """Submit the same batches as others do, each in an order of its own."""
+    with Store.open(url) as store:
+        say("ready")
+        sys.stdin.readline()
+        for turn in range(int(rounds)):
+            keys = [f"{turn}-{(int(first) + place * int(step)) % 31}" for place in range(31)]
+            batch = [
+                Submission(
+                    kind="ingest", collection="docs", spec={}, spec_key=key, unique_key=f"k{key}"
+                )
+                for key in keys
+            ]
+            say(str(sum(is_new for _, is_new in store.submit_many(batch))))
+
+
+def cancel(url: str, job_id: str) -> None:
+    """Cancel a job at the starting signal, and say when that is done."""
+    with Store.open(url) as store:
+        say("ready")
+        sys.stdin.readline()
+        try:
+            say(store.cancel(job_id, Owner.current(), turn_seconds=60).status)
+        except UsageError:
+            say("too late")
+
+
+def fail_overdue(url: str) -> None:
+    """Fail what is overdue at the starting signal."""
+    with Store.open(url) as store:
+        say("ready")
+        sys.stdin.readline()
+        say(" ".join(store.fail_overdue(Owner.current(), turn_seconds=60)))
 
 
 def hold(url: str, job_id: str, lease_seconds: str) -> None:
@@ -99,5 +135,16 @@ def say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    commands = (open_store, submit_same, hold, hold_turn, claim_many, mark_many_done, take_turns)
+    commands = (
+        open_store,
+        submit_same,
+        submit_crosswise,
+        cancel,
+        fail_overdue,
+        hold,
+        hold_turn,
+        claim_many,
+        mark_many_done,
+        take_turns,
+    )
     {command.__name__: command for command in commands}[sys.argv[1]](*sys.argv[2:])

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -94,7 +94,7 @@ def written(store: Store, claim: Claim, *entries: LedgerEntry) -> None:
 
 
 @contextmanager
-def child(command: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+def child(command: str, *arguments: object) -> Generator[subprocess.Popen[str]]:
     """Run `store_child.py` beside the test; it ends with the block at the latest."""
     process = subprocess.Popen(
         [sys.executable, str(CHILD), command, *map(str, arguments)],

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import random
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from lexigram_ray.core.errors import LeaseLostError
+from lexigram_ray.core.types import JobStatus
 from lexigram_ray.jobs.owner import Owner
 from lexigram_ray.jobs.records import Busy, Claim, LedgerState, UnitState
 from lexigram_ray.jobs.store import Store
@@ -27,9 +30,16 @@ def real_store(store_url: str) -> Iterator[Store]:
 
 
 def start_together(stack: ExitStack, count: int, command: str, *arguments: object):
+    """Start like processes, and let them go at the same moment."""
+    return start_all(stack, [(command, *arguments)] * count)
+
+
+def start_all(stack: ExitStack, commands: list[tuple[object, ...]]) -> list[subprocess.Popen[str]]:
     """Start processes, and let them go at the same moment."""
-    processes = [stack.enter_context(child(command, *arguments)) for _ in range(count)]
-    assert [line_from(process) for process in processes] == ["ready"] * count
+    processes = [
+        stack.enter_context(child(str(command), *arguments)) for command, *arguments in commands
+    ]
+    assert [line_from(process) for process in processes] == ["ready"] * len(commands)
     for process in processes:
         assert process.stdin is not None
         process.stdin.write("go\n")
@@ -52,12 +62,47 @@ def test_processes_that_submit_the_same_at_once_make_one_job(
     real_store: Store, store_url: str
 ) -> None:
     with ExitStack() as stack:
-        processes = start_together(stack, 4, "submit_same", store_url, 5)
-        answers = [line_from(process).split() for process in processes for _ in range(5)]
+        processes = start_together(stack, 4, "submit_same", store_url, 25)
+        answers = [line_from(process).split() for process in processes for _ in range(25)]
 
     assert len({job_id for job_id, _ in answers}) == 1
-    assert sorted(is_new for _, is_new in answers) == ["False"] * 19 + ["True"]
+    assert sorted(is_new for _, is_new in answers) == ["False"] * 99 + ["True"]
     assert len(real_store.list_jobs()[0]) == 1
+
+
+def test_batches_that_overlap_crosswise_make_each_job_once(
+    real_store: Store, store_url: str
+) -> None:
+    with ExitStack() as stack:
+        orders = [(0, 1), (30, 30), (7, 3), (12, 28)]
+        processes = start_all(
+            stack, [("submit_crosswise", store_url, *order, 12) for order in orders]
+        )
+        made = [int(line_from(process)) for process in processes for _ in range(12)]
+
+    assert sum(made) == 31 * 12
+    assert real_store.counts()[JobStatus.PENDING] == 31 * 12
+
+
+def test_a_job_is_ended_once_however_many_end_it(real_store: Store, store_url: str) -> None:
+    soon = datetime.now(UTC) + timedelta(seconds=1)
+    job = submit(real_store, deadline=soon)
+    claim = real_store.claim(job.id, Owner.current(), 60)
+    assert isinstance(claim, Claim)
+    time.sleep(1)
+    with ExitStack() as stack:
+        cancelling, failing = ("cancel", store_url, job.id), ("fail_overdue", store_url)
+        processes = start_all(stack, [cancelling, failing] * 2)
+        said = [line_from(process) for process in processes]
+
+    ended = real_store.get(job.id)
+    assert ended is not None
+    assert (ended.status, sorted(said)) in (
+        (JobStatus.CANCELLED, ["", "", "cancelled", "cancelled"]),
+        (JobStatus.FAILED, sorted(["", job.id, "too late", "too late"])),
+    )
+    with pytest.raises(LeaseLostError):
+        real_store.beat(claim, 60)
 
 
 def test_processes_that_claim_at_once_never_get_the_same_job(

@@ -73,13 +73,24 @@ INSERT INTO documents VALUES ('docs', 'd1', '/a/1', 'done', 1, 2, 3, 4, 5, 'h', 
     3, 'x', 'j1', NULL, '', '', 1, 1700000002000000);
 """
 
+# What version 2 added to it.
+VERSION_2_ROWS = """
+UPDATE units SET replaced = 7;
+INSERT INTO jobs VALUES ('j2', 'ingest', 'pending', 0, 'docs', '{}', 'k2', NULL, 0, 0, NULL,
+    1700000003000000, NULL, NULL, NULL, NULL, NULL, NULL, '{}', '{}');
+INSERT INTO jobs VALUES ('j3', 'ingest', 'pending', 0, 'docs', '{}', 'k3', 'once', 2, 2, NULL,
+    1700000002000000, 1700000002000000, NULL, NULL, NULL, NULL, NULL, '{}', '{}');
+INSERT INTO jobs VALUES ('j4', 'ingest', 'completed', 0, 'docs', '{}', 'k4', NULL, 1, 1, 'j3',
+    1700000004000000, 1700000005000000, 1700000006000000, NULL, NULL, NULL, NULL, '{}', '{}');
+"""
+
 # What a later version might do: add a column, a table, and fill them from what is there.
 LATER = Step(
     version=STEPS[-1].version + 1,
-    name="deadlines",
+    name="colours",
     statements=(
-        "ALTER TABLE jobs ADD COLUMN deadline BIGINT",
-        "UPDATE jobs SET deadline = created_at + 1",
+        "ALTER TABLE jobs ADD COLUMN colour BIGINT",
+        "UPDATE jobs SET colour = created_at + 1",
         "CREATE TABLE dead_letters (id TEXT NOT NULL PRIMARY KEY)",
     ),
 )
@@ -96,8 +107,12 @@ def path(tmp_path: Path) -> Path:
 
 
 def version_1(path: Path) -> None:
+    execute(path, VERSION_1)
+
+
+def execute(path: Path, script: str) -> None:
     connection = sqlite3.connect(path)
-    connection.executescript(VERSION_1)
+    connection.executescript(script)
     connection.close()
 
 
@@ -125,6 +140,34 @@ def test_a_store_of_version_1_opens_and_goes_on(path: Path) -> None:
         assert claim.fence == 5
         assert store.record_intent(claim, [entry(), entry(document_id="d1")]) == {"d1"}
         store.finish(claim, JobStatus.COMPLETED, summary={})
+
+
+def test_a_store_of_version_2_opens_and_goes_on(path: Path) -> None:
+    version_1(path)
+    database = Database(f"sqlite:///{path}", Clock())
+    migrate(database, STEPS[:2])
+    database.close()
+    execute(path, VERSION_2_ROWS)
+
+    with Store.open(f"sqlite:///{path}", clock=Clock()) as store:
+        assert [job.id for job in store.ready(["ingest"], limit=9)] == ["j1", "j3", "j2"]
+        job = store.get("j2")
+        assert job is not None
+        assert (job.run_after, job.deadline) == (None, None)
+        attempt = store.attempts_of("j1")[0]
+        assert (attempt.number, attempt.actor, attempt.category, attempt.traceback) == (
+            4,
+            "",
+            None,
+            None,
+        )
+        assert store.unit_totals("j1").replaced == 7
+        claim = store.claim_next("ingest", elsewhere(), 60, actor="runner")
+        assert claim is not None
+        assert (claim.job_id, claim.fence) == ("j1", 5)
+        store.snooze(claim, 30, "later")
+        assert [job.id for job in store.ready(["ingest"], limit=9)] == ["j3", "j2"]
+        assert store.counts()[JobStatus.COMPLETED] == 1
 
 
 def test_a_fresh_store_has_the_tables_that_queries_expect(path: Path) -> None:
@@ -177,7 +220,7 @@ def test_a_later_step_keeps_what_was_there(path: Path) -> None:
     assert migrate(database, (*STEPS, LATER)) == "feed"
 
     database.close()
-    assert rows(path, "SELECT id, deadline FROM jobs") == [("j1", 1700000000000001)]
+    assert rows(path, "SELECT id, colour FROM jobs") == [("j1", 1700000000000001)]
     assert rows(path, "SELECT max(version) FROM schema_version") == [(LATER.version,)]
 
 

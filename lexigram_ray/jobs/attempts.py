@@ -1,0 +1,72 @@
+"""The record of each claim: who worked on the job, and how that ended."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from lexigram_ray.core.types import FailureCategory
+from lexigram_ray.jobs import jobs_sql
+from lexigram_ray.jobs.database import from_micros, from_optional_micros, storable
+from lexigram_ray.jobs.owner import Owner
+from lexigram_ray.jobs.records import INTERRUPTED, LOST, SNOOZED, Attempt
+from lexigram_ray.jobs.redaction import redacted
+
+# These say nothing of whether the job can succeed: they neither count nor end a row of errors.
+_SILENT = frozenset({LOST, SNOOZED})
+
+
+def close(
+    connection: Connection,
+    job_id: str,
+    now: int,
+    outcome: str,
+    *,
+    error: str | None = None,
+    category: FailureCategory | None = None,
+    traceback: str | None = None,
+) -> None:
+    """End whatever attempt of a job is open."""
+    ended = {
+        "of_job": job_id,
+        "now": now,
+        "how": storable(outcome),
+        "why": None if error is None else told(error),
+        "of_category": None if category is None else category.value,
+        "trace": None if traceback is None else told(traceback),
+    }
+    connection.execute(jobs_sql.CLOSE_ATTEMPT, ended)
+
+
+def told(text: str) -> str:
+    """Return what is kept of an error's words."""
+    return storable(redacted(text))
+
+
+def errors_in_a_row(connection: Connection, job_id: str) -> int:
+    """Count the errors since the job was last interrupted."""
+    count = 0
+    for row in connection.execute(jobs_sql.OUTCOMES, {"job_id": job_id}):
+        if row.outcome == INTERRUPTED:
+            break
+        if row.outcome not in _SILENT and row.category != FailureCategory.THROTTLED:
+            count += 1
+    return count
+
+
+def attempt_of(row: Row[Any]) -> Attempt:
+    """Return a row of `attempts` as a record."""
+    return Attempt(
+        job_id=row.job_id,
+        number=row.number,
+        fence=row.fence,
+        owner=Owner.from_json(row.owner),
+        started_at=from_micros(row.started_at),
+        ended_at=from_optional_micros(row.ended_at),
+        outcome=row.outcome,
+        error=row.error,
+        actor=row.actor,
+        category=None if row.category is None else FailureCategory(row.category),
+        traceback=row.traceback,
+    )

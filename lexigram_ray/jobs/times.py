@@ -1,0 +1,44 @@
+"""Times that callers give: aware, and in the order in which they can come."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from lexigram_ray.core.errors import UsageError
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def start_and_deadline(
+    run_after: datetime | None, deadline: datetime | None, now: int
+) -> tuple[int | None, int | None]:
+    """Return when a job may start and when it must have ended, in microseconds since the epoch.
+
+    A start that has come already is no start to wait for: None.
+
+    Args:
+        now: In microseconds since the epoch.
+
+    Raises:
+        UsageError: A time has no zone, or the deadline leaves no time to work.
+    """
+    start = None if run_after is None else _to_micros(run_after, "the start")
+    end = None if deadline is None else _to_micros(deadline, "the deadline")
+    if start is not None and start <= now:
+        start = None
+    if deadline is not None and end is not None and end <= max(now, start or now):
+        before = "now" if start is None else "the start"
+        raise UsageError(
+            f"the deadline {deadline.isoformat()} is not after {before}: nothing could be done",
+            hint="give a later deadline",
+        )
+    return start, end
+
+
+def _to_micros(time: datetime, what: str) -> int:
+    if time.tzinfo is None:
+        raise UsageError(
+            f"{what} {time.isoformat()} has no time zone", hint="give it one, such as +00:00"
+        )
+    return (time - _EPOCH) // _MICROSECOND
