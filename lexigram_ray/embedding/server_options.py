@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -91,6 +93,15 @@ class ServerOptions:
         """Where texts are posted to."""
         parts = urlsplit(self.url)
         return parts._replace(path=f"{parts.path.rstrip('/')}/embeddings").geturl()
+
+    def budget_name(self, model: str) -> str:
+        """Return what the budget of a model at this server is shared by: a hash of URL and model.
+
+        The key is not in it: those who change an account's key still have the account's budget.
+        """
+        parts = urlsplit(self.url)
+        place = [parts.netloc.lower(), parts.path.rstrip("/"), parts.query, model]
+        return f"server:{hashlib.sha256(json.dumps(place).encode()).hexdigest()[:32]}"
 
     def hide(self, message: str) -> str:
         """Return a message without the key, which a server may have quoted."""

@@ -11,6 +11,8 @@ from concurrent.futures import CancelledError
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 
+from lexigram_ray.core.protocols import RateLimit
+
 BACKOFF_BASE_SECONDS = 0.5
 BACKOFF_CAP_SECONDS = 30.0
 # Bursts are a twelfth of the budget, and what flows is the rest: no minute holds more than all.
@@ -29,7 +31,7 @@ class TokenBucket:
     Attributes:
         per_minute: The budget.
         level: Tokens in hand at `at`; below zero where requests were promised tokens to come.
-        at: Seconds of a monotonic clock.
+        at: Seconds of some clock; a `now` before it lets nothing flow in.
     """
 
     per_minute: float
@@ -51,20 +53,17 @@ class TokenBucket:
         """Tokens that flow in."""
         return (self.per_minute - self.burst) / 60
 
-    def reserve(self, tokens: int, now: float) -> tuple[TokenBucket, float]:
+    def reserve(self, tokens: float, now: float) -> tuple[TokenBucket, float]:
         """Promise tokens to a request; return the bucket and the seconds until it may go.
 
-        A request of more than a burst goes once a whole burst is in hand.
+        A request of more than a burst goes once a whole burst is in hand. Tokens below zero are
+        given back.
         """
         level = self._level(now)
-        lacking = min(float(tokens), self.burst) - level
+        lacking = min(tokens, self.burst) - level
         wait = max(0.0, lacking / self.per_second)
-        return replace(self, level=level - tokens, at=now), wait
-
-    def settle(self, estimated: int, used: int, now: float) -> TokenBucket:
-        """Give back what a request was estimated at beyond what it used, or take the rest."""
-        level = min(self.burst, self._level(now) + estimated - used)
-        return replace(self, level=level, at=now)
+        left = min(self.burst, level - tokens)
+        return replace(self, level=left, at=max(self.at, now)), wait
 
     def _level(self, now: float) -> float:
         return min(self.burst, self.level + max(0.0, now - self.at) * self.per_second)
@@ -105,11 +104,47 @@ def _sleep(seconds: float, stopped: threading.Event) -> None:
     stopped.wait(seconds)
 
 
-class Pace:
-    """Lets requests go, one provider's threads all by the same clock.
+class LocalRateLimit:
+    """A `RateLimit` of the threads of this process.
 
     Args:
-        tokens_per_minute: The budget; None has no bound.
+        per_minute: The budget; None has no bound.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self, per_minute: float | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._bucket = TokenBucket.full(per_minute, clock()) if per_minute else None
+        self._closed_until = -math.inf
+
+    def reserve(self, amount: float) -> float:
+        """Take from the budget; return the seconds to wait before it may be used."""
+        with self._lock:
+            if self._bucket is None:
+                return 0.0
+            self._bucket, wait = self._bucket.reserve(amount, self._clock())
+            return wait
+
+    def hold_off(self, seconds: float) -> None:
+        """Let no thread go on for that long."""
+        with self._lock:
+            self._closed_until = max(self._closed_until, self._clock() + seconds)
+
+    def wait_seconds(self) -> float:
+        """Return for how long no thread may go on."""
+        with self._lock:
+            return max(0.0, self._closed_until - self._clock())
+
+
+class Pace:
+    """Lets requests go, those of all who share a budget by the same clock.
+
+    Args:
+        tokens_per_minute: A budget of this process alone; None has no bound.
+        limit: The budget instead, where others share it.
         clock: Monotonic seconds.
         sleep: Sleeps, and wakes early when its event is set.
         draw: Random numbers in [0, 1).
@@ -119,17 +154,14 @@ class Pace:
         self,
         tokens_per_minute: int | None = None,
         *,
+        limit: RateLimit | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Sleep = _sleep,
         draw: Callable[[], float] = random.random,
     ) -> None:
-        self._clock = clock
+        self._limit = limit if limit is not None else LocalRateLimit(tokens_per_minute, clock)
         self._sleep = sleep
         self._draw = draw
-        self._lock = threading.Lock()
-        self._bucket = TokenBucket.full(tokens_per_minute, clock()) if tokens_per_minute else None
-        self._closed_until = -math.inf
-        self._spread = 0.0
 
     def admit(self, tokens: int, stopped: threading.Event) -> None:
         """Wait until a request of that many tokens may go.
@@ -137,17 +169,14 @@ class Pace:
         Raises:
             CancelledError: `stopped` was set.
         """
-        self._wait(self._reserve(tokens), stopped)
-        while (seconds := self._closed_for()) > 0:
-            self._wait(seconds, stopped)
+        # Tokens that are promised during a hold would all be spent in the moment after it.
+        self._wait_out_holds(stopped)
+        self._wait(self._limit.reserve(tokens), stopped)
+        self._wait_out_holds(stopped)
 
     def hold(self, seconds: float) -> None:
         """Let no request go for that long: the server has told one of them to wait."""
-        with self._lock:
-            until = self._clock() + seconds
-            if until > self._closed_until:
-                self._closed_until = until
-                self._spread = min(MOST_SPREAD_SECONDS, seconds * SPREAD_SHARE)
+        self._limit.hold_off(seconds)
 
     def pause(self, seconds: float, stopped: threading.Event) -> None:
         """Wait alone.
@@ -163,21 +192,13 @@ class Pace:
 
     def settle(self, estimated: int, used: int) -> None:
         """Correct the budget once the server has said how many tokens a request used."""
-        with self._lock:
-            if self._bucket is not None:
-                self._bucket = self._bucket.settle(estimated, used, self._clock())
+        if used != estimated:
+            self._limit.reserve(used - estimated)
 
-    def _reserve(self, tokens: int) -> float:
-        with self._lock:
-            if self._bucket is None:
-                return 0.0
-            self._bucket, wait = self._bucket.reserve(tokens, self._clock())
-            return wait
-
-    def _closed_for(self) -> float:
-        with self._lock:
-            left = self._closed_until - self._clock()
-            return left + self._draw() * self._spread if left > 0 else 0.0
+    def _wait_out_holds(self, stopped: threading.Event) -> None:
+        while (left := self._limit.wait_seconds()) > 0:
+            spread = min(MOST_SPREAD_SECONDS, left * SPREAD_SHARE)
+            self._wait(left + self._draw() * spread, stopped)
 
     def _wait(self, seconds: float, stopped: threading.Event) -> None:
         if seconds > 0 and not stopped.is_set():

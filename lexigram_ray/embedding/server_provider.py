@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexigram_ray.core.errors import EmbeddingError, TextsRefusedError
-from lexigram_ray.core.protocols import CountedVectors, CountingProvider
+from lexigram_ray.core.protocols import CountedVectors, CountingProvider, RateLimit
 from lexigram_ray.core.types import ModelSpec
 from lexigram_ray.embedding.batching import distinct
 from lexigram_ray.embedding.server_call import LearnedLimits, ServerCall
@@ -43,6 +43,7 @@ class ServerProvider(CountingProvider):
         long_texts: Whether a text beyond the model's limit is cut or refused. Lengths are
             estimated, so that a cut may fall up to a third early; a text that the server finds
             too long all the same is cut in half until it takes it.
+        limit: The budget of tokens where others share it; else this provider has it alone.
         pace: Only for tests.
     """
 
@@ -51,6 +52,7 @@ class ServerProvider(CountingProvider):
         model: ServerModel,
         *,
         long_texts: Literal["truncate", "fail"] = "truncate",
+        limit: RateLimit | None = None,
         pace: Pace | None = None,
     ) -> None:
         self._model = model
@@ -58,7 +60,7 @@ class ServerProvider(CountingProvider):
         self._client = ServerClient(
             model.spec.name,
             model.options,
-            pace or Pace(model.options.tokens_per_minute),
+            pace or Pace(model.options.tokens_per_minute, limit=limit),
             dimension=model.spec.dimension,
             base64=model.base64,
         )

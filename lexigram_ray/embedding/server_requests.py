@@ -22,6 +22,10 @@ from lexigram_ray.embedding.server_verdicts import Again, Answer, Refusal, judge
 if TYPE_CHECKING:
     import httpx
 
+# Whoever gave up asks again no sooner, as budgets are counted by the minute, and no later, as
+# none is counted by more than the day.
+LEAST_RETRY_SECONDS = 60.0
+MOST_RETRY_SECONDS = 86_400.0
 # An answer that fits no texts is the server's slip once or twice; then one of the texts causes it.
 SLIPS = 3
 
@@ -99,7 +103,7 @@ class ServerClient:
         Raises:
             UsageError: The key, the URL or the model is wrong.
             EmbeddingServerError: The server was asked `max_attempts` times and did not answer;
-                `category` says whether it was throttled.
+                `category` says whether it was throttled, `retry_after` when to ask again.
             CancelledError: `stopped` was set.
         """
         estimated = sum(estimate_tokens(text) for text in texts)
@@ -201,6 +205,9 @@ class ServerClient:
             else "see whether the server runs and embedding.server.url is right",
         )
         error.category = outcome.category
+        if throttled or outcome.wait_seconds is not None:
+            wanted = max(LEAST_RETRY_SECONDS, outcome.wait_seconds or 0.0)
+            error.retry_after = min(MOST_RETRY_SECONDS, wanted)
         return error
 
     def _count(self, *, requests: int = 0, retries: int = 0, prompt_tokens: int = 0) -> None:

@@ -16,6 +16,9 @@ BATCH_DOCUMENTS = 16
 BATCH_BYTES = 256 * 1024
 CLOSE_SECONDS = 1.0
 
+LARGE_BYTES = 8 * 1024 * 1024
+"""A document larger than this has its time limit as many times over: length is no fault."""
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -26,11 +29,19 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """A batch's result; `crash` says how its worker died, and then there is no `execution`."""
+    """A batch's result.
+
+    Attributes:
+        crash: How its worker died; then there is no `execution`.
+        is_late: Whether the worker was ended because the batch's time was over.
+        had_begun: Whether the worker was up; one that dies while it starts is no document's fault.
+    """
 
     batch: Batch
     execution: Execution | None = None
     crash: str = ""
+    is_late: bool = False
+    had_begun: bool = True
 
 
 class WorkerPool(Protocol):
@@ -72,8 +83,22 @@ def batches(documents: Iterable[Document]) -> Iterator[Batch]:
         yield Batch(tuple(group))
 
 
+def time_limit(batch: Batch, unit_seconds: float) -> float:
+    """Return the seconds that a batch may be under way: the sum of what its documents may take.
+
+    Args:
+        unit_seconds: The limit of a document of up to `LARGE_BYTES`.
+    """
+    return unit_seconds * sum(
+        max(1.0, document.stamp.size / LARGE_BYTES) for document in batch.documents
+    )
+
+
 class LocalPool:
     """Executes batches in threads of this process: two, so that one parses while one embeds.
+
+    A thread cannot be killed, so that `jobs.unit_seconds` does not hold here: what bounds a
+    document is the time limit of its parser's process, and of each request to a server.
 
     Args:
         make_tools: Called once a thread; the tools of different threads may share an embedder.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import ConfigError
-from lexigram_ray.core.protocols import EmbeddingProvider
+from lexigram_ray.core.protocols import EmbeddingProvider, RateLimit
 from lexigram_ray.core.types import ChunkerSpec, CollectionSettings, ModelSpec
 from lexigram_ray.embedding.models import LocalModel, describe_model
 from lexigram_ray.embedding.server_model import ServerModel
@@ -104,11 +104,18 @@ def read_text_recipe(config: WorkersConfig, provider: EmbeddingProvider | None) 
     return Recipe(find_model(config), ROWS)
 
 
-def load_model(config: WorkersConfig, recipe: Recipe, threads: int | None) -> EmbeddingProvider:
+def load_model(
+    config: WorkersConfig,
+    recipe: Recipe,
+    threads: int | None,
+    *,
+    limit: RateLimit | None = None,
+) -> EmbeddingProvider:
     """Load the model of a recipe.
 
     Args:
         threads: CPU cores to compute on; all that this process may use where None.
+        limit: The budget of a server, where others share it.
 
     Raises:
         ConfigError: Its files are damaged, or no backend is installed.
@@ -119,7 +126,7 @@ def load_model(config: WorkersConfig, recipe: Recipe, threads: int | None) -> Em
     if isinstance(recipe.model, ServerModel):
         from lexigram_ray.embedding.server_provider import ServerProvider
 
-        return ServerProvider(recipe.model, long_texts=config.embedding.long_texts)
+        return ServerProvider(recipe.model, long_texts=config.embedding.long_texts, limit=limit)
     from lexigram_ray.embedding.engine import load_provider
 
     return load_provider(

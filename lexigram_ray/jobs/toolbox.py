@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lexigram_ray.core.config import ParserSettings, WorkersConfig
+from lexigram_ray.core.protocols import RateLimit
 from lexigram_ray.embedding.cache import EmbeddingCache
 from lexigram_ray.embedding.cached import CachedEmbedder
 from lexigram_ray.embedding.models import LocalModel
+from lexigram_ray.embedding.server_model import ServerModel
 from lexigram_ray.embedding.tokenizing import load_tokenizer
 from lexigram_ray.ingestion.chunker import Chunker, resolve_chunker
 from lexigram_ray.ingestion.parsed_store import ParsedStore, parser_fingerprint
@@ -98,10 +100,27 @@ def make_embedder(config: WorkersConfig, recipe: Recipe, threads: int | None) ->
     if keeps_vectors(config, recipe):
         cache = EmbeddingCache(config.paths.cache, cached_spec(config, recipe))
     return CachedEmbedder(
-        lambda: load_model(config, recipe, threads),
+        lambda: load_model(config, recipe, threads, limit=_shared_limit(config, recipe)),
         cache,
         spec,
         owns_provider=not isinstance(recipe.model, GivenModel),
+    )
+
+
+def _shared_limit(config: WorkersConfig, recipe: Recipe) -> RateLimit | None:
+    """Return the budget that all embedders of all jobs of this store share, where one is set.
+
+    A query's embedder has none: whoever searches does not stand in line behind a bulk job.
+    """
+    model = recipe.model
+    if not isinstance(model, ServerModel) or model.options.tokens_per_minute is None:
+        return None
+    from lexigram_ray.jobs.rate_limits import StoreRateLimit
+
+    return StoreRateLimit(
+        config.paths.store_url,
+        model.options.budget_name(model.spec.name),
+        model.options.tokens_per_minute,
     )
 
 

@@ -26,7 +26,8 @@ class Dispatcher:
 
     A death may be any of the documents' fault that were under way, in any worker: they share the
     embedder and the memory. So all of them become suspects, and suspects run one at a time with
-    nothing beside them; only a death then counts, and its document is known.
+    nothing beside them; only a death then counts, and its document is known. A worker that was
+    ended because its time was over has died like any other.
 
     Args:
         pool: Where batches are executed.
@@ -76,7 +77,7 @@ class Dispatcher:
                     yield self._without_changed(completed.execution)
                     continue
                 self._note_crash(completed)
-                if not was_alone:
+                if not was_alone or not completed.had_begun:
                     self._suspects.extend(completed.batch.documents)
                 elif (condemned := self._charge(completed)) is not None:
                     self._condemned.append(condemned)
@@ -110,7 +111,7 @@ class Dispatcher:
         # Deaths of an earlier run may have been the machine's: with those, it is not remembered.
         in_this_run = self._deaths[document.document_id] >= self._budget
         category = FailureCategory.INVALID_INPUT if in_this_run else FailureCategory.UNKNOWN
-        return _quarantined(document, crashes, completed.crash, category)
+        return _quarantined(document, crashes, completed, category)
 
     def _note_crash(self, completed: Completed) -> None:
         self._fruitless += 1
@@ -152,15 +153,18 @@ def _dying(deaths: int, last: str) -> WorkerError:
 
 
 def _quarantined(
-    document: Document, crashes: int, crash: str, category: FailureCategory
+    document: Document, crashes: int, last: Completed, category: FailureCategory
 ) -> Executed:
+    how = f"{crashes} times while it was executed alone: {last.crash}"
     return Executed(
         document=document,
         outcome=Outcome.FAILED,
         failure=Failure(
             category=category,
-            code="quarantined",
-            reason=f"its worker died {crashes} times while it was executed alone: {crash}",
+            code="timed_out" if last.is_late else "quarantined",
+            reason=f"its worker was ended or died {how}"
+            if last.is_late
+            else f"its worker died {how}",
         ),
     )
 

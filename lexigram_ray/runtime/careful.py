@@ -6,7 +6,9 @@ was under way then is executed here: alone, on workers that are replaced when th
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -24,10 +26,18 @@ from lexigram_ray.jobs.staged import StagedUnit, read_unit
 from lexigram_ray.jobs.text_executor import RowsExecution, merged, plain_text
 from lexigram_ray.jobs.text_places import POLL_SECONDS
 from lexigram_ray.runtime.actors import EmbedderActor
-from lexigram_ray.runtime.patience import Silence, patience_for
+from lexigram_ray.runtime.patience import (
+    TIMED_OUT,
+    Silence,
+    UnitTime,
+    patience_for,
+    unit_limit,
+)
 from lexigram_ray.runtime.pickled_recipe import PickledRecipe
 from lexigram_ray.runtime.pool_size import PoolSize
 from lexigram_ray.runtime.transport import unpack
+
+LAST_WORD_SECONDS = 1.0
 
 logger = logging.getLogger("lexigram_ray")
 
@@ -80,7 +90,7 @@ def _execute_alone(
         failures={
             row.column("id")[0].as_py(): Failure(
                 category=FailureCategory.INVALID_INPUT,
-                code="worker_died",
+                code=TIMED_OUT if death.code == TIMED_OUT else "worker_died",
                 reason=f"its worker died {budget} times while it was embedded alone: {death}",
             )
         },
@@ -99,6 +109,9 @@ def _harmless(row: pa.Table) -> pa.Table:
 class CarefulRun:
     """Executes units one at a time, on an actor of its own that is replaced when it dies.
 
+    An actor that takes longer than `jobs.unit_seconds` for what it was given is ended, which is
+    a death like any other.
+
     Args:
         size: What the actor reserves; it has a node's cores for itself.
         label: Shown by the Ray dashboard.
@@ -114,6 +127,7 @@ class CarefulRun:
         label: str,
     ) -> None:
         self._budget = config.jobs.crash_budget
+        self._unit_seconds = unit_limit(config)
         self._job_id = job_id
         self._make = lambda: (
             ray.remote(EmbedderActor)
@@ -140,36 +154,57 @@ class CarefulRun:
             self._actor = None
 
     def _execute(self, staged: pa.Table, *, keep_on: Callable[[], bool]) -> RowsExecution:
-        if self._actor is None:
-            self._actor = self._make()
         try:
+            if self._actor is None:
+                self._actor = self._make()
+                # Until then it waits for a place in the cluster, which is no text's fault.
+                wait_for(self._actor.__ray_ready__.remote(), keep_on, _patience_for(0))
             reference = self._actor.execute_table.remote(staged, self._job_id)
-            parcel = wait_for(reference, keep_on, seconds=patience_for(len(staged)))
+            parcel = self._in_time(reference, keep_on, len(staged))
         except RayError as error:
             self._actor = None
             raise EmbedderDiedError(first_line(error)) from error
         return unpack(parcel).execution
 
+    def _in_time(self, reference: Any, keep_on: Callable[[], bool], rows: int) -> pa.Table:
+        if math.isinf(self._unit_seconds):
+            return wait_for(reference, keep_on, _patience_for(rows))
+        try:
+            return wait_for(reference, keep_on, UnitTime("an embedder", self._unit_seconds))
+        except EmbedderDiedError:
+            self._end(reference)
+            raise
 
-def wait_for(reference: Any, keep_on: Callable[[], bool], *, seconds: float) -> pa.Table:
-    """Return an embedder's result.
+    def _end(self, reference: Any) -> None:
+        ray.kill(self._actor)
+        self._actor = None
+        # Of a result that nobody asks for, Ray would tell the terminal that it failed.
+        with contextlib.suppress(RayError):
+            ray.get(reference, timeout=LAST_WORD_SECONDS)
+
+
+def wait_for(reference: Any, keep_on: Callable[[], bool], silence: Silence) -> Any:
+    """Return what an actor answers.
 
     Args:
         reference: Of the task.
         keep_on: Asked while nothing comes.
-        seconds: After which it will not come any more.
+        silence: Says when to wait no longer.
 
     Raises:
         PlaceStopped: `keep_on` said no.
         RayError: As of `ray.get`.
         WorkerError: The time is over.
     """
-    silence = Silence("an embedder", seconds)
     while not ray.wait([reference], timeout=POLL_SECONDS)[0]:
         if not keep_on():
             raise PlaceStopped
         silence.goes_on()
     return ray.get(reference)
+
+
+def _patience_for(rows: int) -> Silence:
+    return Silence("an embedder", patience_for(rows))
 
 
 def first_line(error: BaseException) -> str:

@@ -9,11 +9,13 @@ from collections.abc import Callable
 
 import ray
 
-from lexigram_ray.core.errors import WorkerError
+from lexigram_ray.core.config import WorkersConfig
+from lexigram_ray.core.errors import EmbedderDiedError, WorkerError
 
 SAID_AFTER_SECONDS = 60.0
 PATIENCE_SECONDS = 300.0
 PATIENCE_SECONDS_A_ROW = 0.5
+TIMED_OUT = "timed_out"
 
 logger = logging.getLogger("lexigram_ray")
 
@@ -48,12 +50,7 @@ class Silence:
         """
         seconds = self._clock() - self._began
         if seconds >= self._limit:
-            raise WorkerError(
-                f"{self._of} did not answer for {seconds:.0f} s; the cluster has "
-                f"{free_resources()}",
-                hint="`ray status` shows what waits for what; free it, or set "
-                "runtime.embedder_gpus to 0 if GPUs are taken: the same command goes on",
-            )
+            raise self._over(seconds)
         if seconds >= SAID_AFTER_SECONDS and not self._is_said:
             self._is_said = True
             logger.warning(
@@ -64,10 +61,44 @@ class Silence:
                 free_resources(),
             )
 
+    def _over(self, seconds: float) -> WorkerError:
+        return WorkerError(
+            f"{self._of} did not answer for {seconds:.0f} s; the cluster has {free_resources()}",
+            hint="`ray status` shows what waits for what; free it, or set "
+            "runtime.embedder_gpus to 0 if GPUs are taken: the same command goes on",
+        )
 
-def patience_for(rows: int) -> float:
-    """Return the seconds after which `rows` texts have certainly met with a fault."""
-    return PATIENCE_SECONDS + PATIENCE_SECONDS_A_ROW * rows
+
+class UnitTime(Silence):
+    """The time that rows have on a worker that is up; over, the worker counts as dead."""
+
+    def _over(self, seconds: float) -> WorkerError:
+        error = EmbedderDiedError(took_longer_than(self._limit))
+        error.code = TIMED_OUT
+        return error
+
+
+def patience_for(rows: int, unit_seconds: float = math.inf) -> float:
+    """Return the seconds after which `rows` texts have certainly met with a fault.
+
+    Args:
+        unit_seconds: From `unit_limit`: what they may take once their worker is up.
+    """
+    return PATIENCE_SECONDS + min(PATIENCE_SECONDS_A_ROW * rows, unit_seconds)
+
+
+def unit_limit(config: WorkersConfig) -> float:
+    """Return the seconds that a document or a range of rows may take on a worker.
+
+    Without bound where a server makes the vectors: its requests have limits of their own, and a
+    text that waits for the server's budget is not to blame.
+    """
+    return math.inf if config.embedding.server.url is not None else config.jobs.unit_seconds
+
+
+def took_longer_than(seconds: float) -> str:
+    """Return how a worker died that was ended at its limit."""
+    return f"it took longer than {seconds:g} s (jobs.unit_seconds)"
 
 
 def free_resources() -> str:

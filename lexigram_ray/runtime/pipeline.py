@@ -32,7 +32,7 @@ from lexigram_ray.runtime.data_stream import (
     PipelineDiedError,
     PipelineStalledError,
 )
-from lexigram_ray.runtime.patience import patience_for
+from lexigram_ray.runtime.patience import TIMED_OUT, patience_for, unit_limit
 from lexigram_ray.runtime.pickled_recipe import PickledRecipe
 from lexigram_ray.runtime.pool_size import PoolSize, pool_size
 from lexigram_ray.runtime.transport import Parcel
@@ -126,6 +126,9 @@ class RayDataPlace:
                 suspects = list(left.values())[: size.embedders * UNITS_PER_EMBEDDER]
                 for unit, execution in self._carefully(path, suspects, size, keep_on):
                     del left[unit.index]
+                    if _has_what_hangs(execution):
+                        # The pipeline stood still because of it, not for want of a place.
+                        stalls = 0
                     yield unit, execution
                 if len(left) == before:
                     raise _no_result(path, before)
@@ -207,14 +210,21 @@ class RayDataPlace:
         # The user's own may drop units that fail, or have them tried again.
         context.max_errored_blocks = 0
         context.actor_task_retry_on_errors = False
-        context.execution_no_progress_timeout_s = patience_for(max(unit.rows for unit in units))
+        context.execution_no_progress_timeout_s = patience_for(
+            max(unit.rows for unit in units), unit_limit(self._config)
+        )
         return pipeline
+
+
+def _has_what_hangs(execution: RowsExecution) -> bool:
+    return any(failure.code == TIMED_OUT for failure in execution.failures.values())
 
 
 def _no_progress(stall: PipelineDiedError) -> WorkerError:
     return WorkerError(
         f"Ray Data made no progress, and not after a new start either: {stall}",
-        hint="`ray status` shows what waits for what; the same command goes on",
+        hint="`ray status` shows what waits for what; raise jobs.unit_seconds if texts just take "
+        "long; the same command goes on",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import time
 import uuid
 from dataclasses import dataclass
@@ -15,15 +16,27 @@ from ray.exceptions import RayError, RayTaskError
 from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import EmbedderDiedError, WorkerError
 from lexigram_ray.jobs.executor import Execution
-from lexigram_ray.jobs.pool import Batch, Completed
+from lexigram_ray.jobs.pool import Batch, Completed, time_limit
 from lexigram_ray.jobs.recipes import Recipe
 from lexigram_ray.runtime.actors import EmbedderActor, IngestionActor
-from lexigram_ray.runtime.patience import SAID_AFTER_SECONDS, free_resources
+from lexigram_ray.runtime.patience import (
+    SAID_AFTER_SECONDS,
+    free_resources,
+    took_longer_than,
+    unit_limit,
+)
 from lexigram_ray.runtime.pickled_recipe import PickledRecipe
 from lexigram_ray.runtime.pool_size import GPU_SHARE
 
 MOST_WORKERS = 8
 CLOSE_SECONDS = 1.0
+LAST_WORD_SECONDS = 1.0
+
+ASKED = "asked"
+"""A thread of the embedder for questions, so that it answers also while it embeds."""
+
+EMBEDDER = -1
+"""Its place among the workers' numbers."""
 
 logger = logging.getLogger("lexigram_ray")
 
@@ -32,10 +45,15 @@ logger = logging.getLogger("lexigram_ray")
 class _UnderWay:
     worker: int
     batch: Batch
+    since: float
 
 
 class RayPool:
     """Executes batches on Ray actors; a worker that dies is replaced.
+
+    One whose batch is under way for longer than its documents may take is ended, and so is the
+    embedder, which Ray starts anew: it may be what hangs. Of the others' work that costs nothing,
+    as their calls to it are made again.
 
     Args:
         cpus: Of the cluster; shares of them are reserved so that everything can be scheduled.
@@ -48,9 +66,12 @@ class RayPool:
         self._config = config
         self._recipe = recipe
         self._job_id = job_id
+        self._unit_seconds = unit_limit(config)
+        self._up = _Uptimes()
         self._label = f"{collection}:{job_id}"
         self._worker_cpus = round(0.4 * cpus / self.slots, 3)
         self._embedder = self._start_embedder(round(min(1.0, 0.5 * cpus), 3))
+        self._watch_embedder()
         self._workers = [self._start_worker(index) for index in range(self.slots)]
         self._under_way: dict[ray.ObjectRef[Execution], _UnderWay] = {}
         self._started = time.monotonic()
@@ -62,7 +83,7 @@ class RayPool:
         worker = next(index for index in range(self.slots) if index not in busy)
         handle = self._workers[worker]
         reference = handle.execute.options(name=f"ingest:{self._label}").remote(batch.documents)
-        self._under_way[reference] = _UnderWay(worker, batch)
+        self._under_way[reference] = _UnderWay(worker, batch, time.monotonic())
 
     def wait(self, timeout: float) -> list[Completed]:
         """Return what has ended.
@@ -73,10 +94,10 @@ class RayPool:
         under_way = list(self._under_way)
         if not ray.wait(under_way, timeout=timeout)[0]:
             self._say_what_is_missing()
-            return []
+            return self._end_late()
         ready, _ = ray.wait(under_way, num_returns=len(under_way), timeout=0)
         self._is_working = True
-        return [self._completed(reference) for reference in ready]
+        return [*map(self._completed, ready), *self._end_late()]
 
     def close(self) -> None:
         """Let the cache write what it holds, and let go of the actors: Ray ends them."""
@@ -109,10 +130,43 @@ class RayPool:
             crash = f"{type(cause).__name__}: {cause}"
         except RayError as error:
             crash = str(error).strip().splitlines()[0]
+        self._up.look()
+        had_begun = self._up.has_answered(item.worker)
+        self._replace(item.worker)
+        return Completed(item.batch, crash=crash, had_begun=had_begun)
+
+    def _end_late(self) -> list[Completed]:
+        self._up.look()
+        now = time.monotonic()
+        late = [
+            reference
+            for reference, item in self._under_way.items()
+            if now - self._began(item) > time_limit(item.batch, self._unit_seconds)
+        ]
+        if not late:
+            return []
+        ended = [self._ended(reference) for reference in late]
+        ray.kill(self._embedder, no_restart=False)
+        self._watch_embedder()
+        return ended
+
+    def _began(self, item: _UnderWay) -> float:
+        """Return when a batch's time began: not while one of its actors waited for its place."""
+        return max(item.since, self._up.since(item.worker), self._up.since(EMBEDDER))
+
+    def _ended(self, reference: ray.ObjectRef[Execution]) -> Completed:
+        item = self._under_way.pop(reference)
+        self._replace(item.worker)
+        # Of a result that nobody asks for, Ray would tell the terminal that it failed.
+        with contextlib.suppress(RayError):
+            ray.get(reference, timeout=LAST_WORD_SECONDS)
+        limit = time_limit(item.batch, self._unit_seconds)
+        return Completed(item.batch, crash=took_longer_than(limit), is_late=True)
+
+    def _replace(self, worker: int) -> None:
         # A fresh actor, not Ray's restart: a call to one that is restarting fails as well.
-        ray.kill(self._workers[item.worker])
-        self._workers[item.worker] = self._start_worker(item.worker)
-        return Completed(item.batch, crash=crash)
+        ray.kill(self._workers[worker])
+        self._workers[worker] = self._start_worker(worker)
 
     def _start_embedder(self, cpus: float) -> Any:
         label = f"embed:{self._label}"
@@ -121,7 +175,9 @@ class RayPool:
         wanted = self._config.runtime.embedder_gpus
         has_gpus = ray.cluster_resources().get("GPU", 0) >= 1
         gpus = (GPU_SHARE if wanted is None else wanted) if has_gpus else 0
-        actor = ray.remote(EmbedderActor).options(
+        # Not in Ray's type stubs.
+        grouped: Any = ray.remote
+        actor = grouped(concurrency_groups={ASKED: 1})(EmbedderActor).options(
             name=f"{label}:{_tag()}",
             num_cpus=cpus,
             num_gpus=gpus,
@@ -135,7 +191,46 @@ class RayPool:
         actor = ray.remote(IngestionActor).options(
             name=f"{label}:{_tag()}", num_cpus=self._worker_cpus
         )
-        return actor.remote(self._config, self._recipe, self._embedder, self._job_id, label)
+        worker: Any = actor.remote(self._config, self._recipe, self._embedder, self._job_id, label)
+        self._up.watch(index, worker.__ray_ready__.remote())
+        return worker
+
+    def _watch_embedder(self) -> None:
+        asked = self._embedder.__ray_ready__.options(concurrency_group=ASKED)
+        self._up.watch(EMBEDDER, asked.remote())
+
+
+class _Uptimes:
+    """Since when actors are up."""
+
+    def __init__(self) -> None:
+        self._asked: dict[int, ray.ObjectRef[bool]] = {}
+        self._since: dict[int, float] = {}
+        self._answered: set[int] = set()
+
+    def watch(self, actor: int, answer: ray.ObjectRef[bool]) -> None:
+        """Take an actor for one that starts, until it has answered."""
+        self._since.pop(actor, None)
+        self._answered.discard(actor)
+        self._asked[actor] = answer
+
+    def look(self) -> None:
+        """See who has answered by now."""
+        for actor, answer in list(self._asked.items()):
+            if ray.wait([answer], timeout=0)[0]:
+                # One that died while it started is found by what it was given.
+                with contextlib.suppress(RayError):
+                    ray.get(self._asked.pop(actor))
+                    self._answered.add(actor)
+                self._since[actor] = time.monotonic()
+
+    def has_answered(self, actor: int) -> bool:
+        """Return whether it was seen up."""
+        return actor in self._answered
+
+    def since(self, actor: int) -> float:
+        """Return the moment on the monotonic clock; infinity while the actor starts."""
+        return self._since.get(actor, math.inf)
 
 
 def _tag() -> str:

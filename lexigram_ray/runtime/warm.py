@@ -22,6 +22,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import lexigram_ray
 from lexigram_ray.core.config import WorkersConfig
+from lexigram_ray.core.errors import EmbedderDiedError
 from lexigram_ray.core.ids import hash_text
 from lexigram_ray.embedding.fingerprint import fingerprint
 from lexigram_ray.jobs.recipes import GivenModel, Recipe
@@ -31,7 +32,7 @@ from lexigram_ray.jobs.text_places import POLL_SECONDS
 from lexigram_ray.runtime.actors import EmbedderActor
 from lexigram_ray.runtime.careful import CarefulRun, PlaceStopped
 from lexigram_ray.runtime.cluster import NAMESPACE
-from lexigram_ray.runtime.patience import Silence, patience_for
+from lexigram_ray.runtime.patience import Silence, UnitTime, patience_for, unit_limit
 from lexigram_ray.runtime.pickled_recipe import PickledRecipe
 from lexigram_ray.runtime.pool_size import PoolSize, warm_gpus
 from lexigram_ray.runtime.transport import unpack
@@ -193,13 +194,12 @@ class WarmPlace:
         """Yield each unit once; see `TextPlace.run`.
 
         Raises:
-            WorkerError: The machine is at fault, or no embedder answers.
+            WorkerError: The machine is at fault, or no embedder answers a second time.
         """
         waiting = deque(units)
         suspects: list[StagedUnit] = []
-        silence = Silence(
-            "a warm embedder", patience_for(max((unit.rows for unit in units), default=0))
-        )
+        rows = max((unit.rows for unit in units), default=0)
+        silence = UnitTime("a warm embedder", patience_for(rows, unit_limit(self._config)))
         with suppress(PlaceStopped):
             while self._hand_out(path, waiting):
                 for warm, reference in self._ready(keep_on, silence):
@@ -248,8 +248,22 @@ class WarmPlace:
             ready, _ = ray.wait(list(owners), timeout=POLL_SECONDS)
             if ready:
                 return [(owners[reference], reference) for reference in ready]
-            silence.goes_on()
+            try:
+                silence.goes_on()
+            except EmbedderDiedError as death:
+                logger.info("a warm embedder hangs: %s", death)
+                self._start_anew()
+                silence.begin()
         raise PlaceStopped
+
+    def _start_anew(self) -> None:
+        """End embedders that answer nothing; others' texts there are embedded when they are back.
+
+        What was under way for this place fails, and becomes a suspect.
+        """
+        for warm in self._warm:
+            if warm.under_way:
+                ray.kill(warm.handle, no_restart=False)
 
     def _result(self, warm: _Warm, reference: Any) -> RowsExecution | None:
         try:

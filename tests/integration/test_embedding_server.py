@@ -454,14 +454,19 @@ def test_a_server_that_stays_throttled_is_given_up_as_throttled(server, make):
         provider.embed_texts(TEXTS[:5])
 
     assert caught.value.category is FailureCategory.THROTTLED
+    assert caught.value.retry_after == 60
     assert "tokens_per_minute" in (caught.value.hint or "")
     assert len(server.requests) == 3
 
 
 @pytest.mark.parametrize(
-    "headers", [{"x_should_retry": "false"}, {"retry_after": "86400"}], ids=["told", "a day"]
+    ("headers", "seconds"),
+    [({"x_should_retry": "false"}, 60), ({"retry_after": "7200"}, 7200)],
+    ids=["told", "two hours"],
 )
-def test_a_wait_without_hope_is_not_begun(server, make, headers):
+def test_a_wait_without_hope_is_not_begun_here_and_the_error_says_how_long_it_is(
+    server, make, headers, seconds
+):
     provider = make()
     server.always = error(429, "come back tomorrow", **headers)
 
@@ -469,6 +474,7 @@ def test_a_wait_without_hope_is_not_begun(server, make, headers):
         provider.embed_texts(TEXTS[:5])
 
     assert caught.value.category is FailureCategory.THROTTLED
+    assert pickle.loads(pickle.dumps(caught.value)).retry_after == seconds
     assert len(server.requests) == 1
 
 
@@ -510,6 +516,7 @@ def test_a_lasting_outage_is_one_clear_error(server, make, fault, words):
         provider.embed_texts(TEXTS)
 
     assert caught.value.category is FailureCategory.TRANSIENT
+    assert caught.value.retry_after is None
     assert caught.value.hint
 
 

@@ -15,6 +15,7 @@ from lexigram_ray.core.types import FailureCategory
 from lexigram_ray.embedding.cached import CachedEmbedder
 from lexigram_ray.jobs.text_executor import RowsExecution, execute_rows
 from lexigram_ray.runtime.careful import execute_carefully
+from lexigram_ray.runtime.patience import TIMED_OUT
 from tests.fakes import HashingProvider
 from tests.staged_texts import staged_rows
 
@@ -22,10 +23,16 @@ BUDGET = 3
 
 
 class Mortal:
-    """Executes rows in this process, and dies by a rule."""
+    """Executes rows in this process, and dies by a rule.
 
-    def __init__(self, dies: Callable[[list[str]], bool]) -> None:
+    Args:
+        code: Of the deaths, where they are of a kind of their own.
+    """
+
+    def __init__(self, dies: Callable[[list[str]], bool], code: str | None = None) -> None:
         self._dies = dies
+        self._death = EmbedderDiedError("killed by signal 11")
+        self._death.code = code or self._death.code
         self.deaths = Counter[tuple[str, ...]]()
         provider = HashingProvider(8)
         self._embedder = CachedEmbedder(lambda: provider, None, provider.spec)
@@ -34,7 +41,7 @@ class Mortal:
         texts: list[str] = staged.column("text").to_pylist()
         if self._dies(texts):
             self.deaths[tuple(texts)] += 1
-            raise EmbedderDiedError("killed by signal 11")
+            raise self._death
         return execute_rows(staged, self._embedder, job_id="job")
 
 
@@ -64,6 +71,13 @@ def test_a_row_is_to_blame_only_after_it_has_died_alone_as_often_as_the_budget_s
     assert (failure.category, failure.code) == (FailureCategory.INVALID_INPUT, "worker_died")
     assert "died 3 times" in failure.reason
     assert "signal 11" in failure.reason
+
+
+def test_a_row_whose_worker_is_ended_at_its_time_limit_fails_as_timed_out() -> None:
+    mortal = Mortal(lambda texts: "endless" in texts, code=TIMED_OUT)
+    execution = execute_carefully(staged_rows(["a", "endless", "b"]), mortal, budget=BUDGET)
+    assert {row: failure.code for row, failure in execution.failures.items()} == {"1": "timed_out"}
+    assert execution.rows.column("text").to_pylist() == ["a", "b"]
 
 
 def test_a_worker_that_dies_by_chance_costs_no_row() -> None:

@@ -7,8 +7,16 @@ import logging
 import pytest
 import ray
 
-from lexigram_ray.core.errors import WorkerError
-from lexigram_ray.runtime.patience import PATIENCE_SECONDS, Silence, patience_for
+from lexigram_ray.core.config import WorkersConfig
+from lexigram_ray.core.errors import EmbedderDiedError, WorkerError
+from lexigram_ray.runtime.patience import (
+    PATIENCE_SECONDS,
+    TIMED_OUT,
+    Silence,
+    UnitTime,
+    patience_for,
+    unit_limit,
+)
 
 
 class Clock:
@@ -57,3 +65,27 @@ def test_a_silence_ends_in_an_error_that_says_what_is_free_and_what_to_do() -> N
         silence.goes_on()
 
     assert "ray status" in str(caught.value.hint)
+
+
+def test_a_worker_that_takes_longer_than_a_unit_may_counts_as_dead() -> None:
+    clock = Clock()
+    time = UnitTime("an embedder", 900, clock)
+    clock.now += 899
+    time.goes_on()
+    clock.now += 1
+    with pytest.raises(EmbedderDiedError, match=r"longer than 900 s .jobs\.unit_seconds") as caught:
+        time.goes_on()
+
+    assert caught.value.code == TIMED_OUT
+
+
+def test_the_time_of_a_unit_bounds_the_patience_with_its_rows() -> None:
+    assert patience_for(4_000, 900) == PATIENCE_SECONDS + 900
+    assert patience_for(100, 900) == patience_for(100)
+
+
+def test_where_a_server_makes_the_vectors_its_requests_limits_are_the_only_ones() -> None:
+    jobs = {"unit_seconds": 7}
+    assert unit_limit(WorkersConfig(jobs=jobs)) == 7
+    served = WorkersConfig(jobs=jobs, embedding={"server": {"url": "http://127.0.0.1:9/v1"}})
+    assert unit_limit(served) == float("inf")

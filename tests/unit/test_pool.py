@@ -16,7 +16,7 @@ from lexigram_ray.core.types import Chunk, Document, Outcome, ParsedDocument
 from lexigram_ray.ingestion.chunker import Chunker
 from lexigram_ray.jobs import pool as pool_module
 from lexigram_ray.jobs.executor import Execution, Tools
-from lexigram_ray.jobs.pool import Batch, Completed, LocalPool
+from lexigram_ray.jobs.pool import LARGE_BYTES, Batch, Completed, LocalPool, time_limit
 from lexigram_ray.jobs.work import Dispatcher
 from tests.in_memory import CHUNKER, MemoryParser, document, tools
 
@@ -90,6 +90,13 @@ def test_a_result_names_the_batch_that_it_is_of(tmp_path: Path) -> None:
         assert completed.execution is not None
         units = completed.execution.units
         assert tuple(unit.document for unit in units) == completed.batch.documents
+
+
+def test_a_batch_may_take_what_its_documents_may_and_large_ones_as_many_times_more() -> None:
+    small = document("a"), document("b", size=LARGE_BYTES)
+    assert time_limit(Batch(small), 900) == 1800
+    large = document("c", size=3 * LARGE_BYTES)
+    assert time_limit(Batch((*small, large)), 900) == 4500
 
 
 def test_waiting_for_nothing_returns_nothing(tmp_path: Path) -> None:

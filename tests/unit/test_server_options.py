@@ -82,3 +82,13 @@ def test_a_query_is_kept_for_the_server_and_out_of_messages():
 
     assert options.endpoint == "https://host/v1/embeddings?token=secret"
     assert options.place == "https://host/v1"
+
+
+def test_a_budget_is_that_of_a_url_and_a_model_whatever_the_key():
+    options = ServerOptions(url="https://API.example/v1", api_key="sk-one")
+    name = options.budget_name("small")
+
+    assert ServerOptions(url="https://api.example/v1/", dimensions=8).budget_name("small") == name
+    assert options.budget_name("large") != name
+    assert ServerOptions(url="https://api.example/v2").budget_name("small") != name
+    assert "sk-one" not in name

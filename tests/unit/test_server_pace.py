@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from lexigram_ray.embedding.server_pace import (
     BACKOFF_CAP_SECONDS,
+    LocalRateLimit,
     Pace,
     TokenBucket,
     backoff_seconds,
@@ -93,8 +94,17 @@ def test_a_request_larger_than_a_burst_goes_and_those_after_it_pay():
 def test_what_was_estimated_too_high_is_given_back():
     bucket, _ = TokenBucket.full(1200, 0.0).reserve(100, 0.0)
 
-    assert bucket.settle(100, 40, 0.0).reserve(60, 0.0)[1] == 0.0
-    assert bucket.settle(100, 100, 0.0).reserve(60, 0.0)[1] > 3
+    assert bucket.reserve(-60, 0.0)[0].reserve(60, 0.0)[1] == 0.0
+    assert bucket.reserve(60, 0.0)[1] > 3
+    assert bucket.reserve(-1000, 0.0)[0].level == bucket.burst
+
+
+def test_a_clock_that_goes_back_lets_nothing_flow_in_twice():
+    bucket, _ = TokenBucket.full(1200, 100.0).reserve(100, 100.0)
+
+    bucket, _ = bucket.reserve(0, 90.0)
+
+    assert bucket.reserve(0, 101.0)[0].level == pytest.approx(bucket.per_second)
 
 
 def _paced(clock: Clock, budget: int | None = None, draw: float = 0.5) -> Pace:
@@ -110,6 +120,39 @@ def test_what_the_server_asks_for_holds_every_request_and_spreads_them_after_it(
     pace.admit(10, threading.Event())
 
     assert clock.now == pytest.approx(105.25)
+
+
+def test_no_tokens_are_promised_while_the_server_wants_to_be_left_alone():
+    clock = Clock()
+    pace = _paced(clock, budget=1200)
+    pace.hold(600)
+
+    pace.admit(100, threading.Event())
+    pace.admit(100, threading.Event())
+
+    # The second one waits for its tokens after the hold, not during it.
+    assert clock.now == pytest.approx(100 + 600.5 + 100 / (1100 / 60))
+
+
+def test_those_who_share_a_limit_share_its_budget_and_its_holds():
+    clock = Clock()
+    limit = LocalRateLimit(1200, clock)
+    one, other = (
+        Pace(limit=limit, clock=clock, sleep=clock.sleep, draw=lambda: 0.0) for _ in range(2)
+    )
+
+    one.admit(100, threading.Event())
+    other.admit(100, threading.Event())
+    assert clock.now == pytest.approx(100 + 100 / (1100 / 60))
+
+    one.settle(100, 0)
+    before = clock.now
+    other.admit(100, threading.Event())
+    assert clock.now == before
+
+    one.hold(7)
+    other.admit(1, threading.Event())
+    assert clock.now >= before + 7
 
 
 @pytest.mark.parametrize("held_seconds", [0, 60])

@@ -115,6 +115,44 @@ def test_a_document_that_kills_its_worker_is_quarantined_and_its_neighbours_are_
     assert set(others) == {Outcome.INGESTED}
 
 
+def test_workers_that_die_before_they_have_begun_are_charged_to_no_document() -> None:
+    documents = [_document(Path(f"/docs/{number}")) for number in range(3)]
+    crashes = Counter[str]()
+    deaths = 8
+
+    def rule(batch: Batch) -> Completed:
+        nonlocal deaths
+        if deaths:
+            deaths -= 1
+            return Completed(batch, crash="SIGKILL", had_begun=False)
+        return _ingested(batch)
+
+    ended = _dispatch(ScriptedPool(rule), documents, crashes)
+
+    assert [unit.outcome for units in ended.values() for unit in units] == [Outcome.INGESTED] * 3
+    assert not crashes
+
+
+def test_a_document_that_never_ends_is_quarantined_as_such_and_its_neighbours_are_ingested() -> (
+    None
+):
+    documents = [_document(Path(f"/d/{n}")) for n in range(40)]
+    endless = "/d/17"
+
+    def rule(batch: Batch) -> Completed:
+        if any(each.source == endless for each in batch.documents):
+            return Completed(batch, crash="it took longer than 900 s", is_late=True)
+        return _ingested(batch)
+
+    ended = _dispatch(ScriptedPool(rule), documents)
+    failure = ended[endless][0].failure
+    assert failure is not None
+    assert (failure.category, failure.code) == (FailureCategory.INVALID_INPUT, "timed_out")
+    assert "3 times while it was executed alone: it took longer than 900 s" in failure.reason
+    others = [units[0].outcome for source, units in ended.items() if source != endless]
+    assert set(others) == {Outcome.INGESTED}
+
+
 def test_a_document_that_kills_what_all_share_costs_no_other_document_anything() -> None:
     documents = [_document(Path(f"/d/{n}")) for n in range(101)]
     pool = SharedFatePool(poison="/d/3")
