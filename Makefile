@@ -79,10 +79,16 @@ chaos: venv-dev ## Kill processes at random and look for what is lost or twice
 	@$(BIN)/python -m pytest tests -m chaos $(PYTEST_ARGS)
 
 .PHONY: bench
-bench: venv-dev test-deps ## Embedding beside its peers, then a whole ingestion; ARGS="--help" tells the parts
+bench: venv-dev test-deps ## Embedding beside its peers, a whole ingestion, the job store; ARGS="--help" tells the parts
 	@missed=0; $(BIN)/python tests/benchmarks/bench_embed.py $$ARGS || missed=$$?; \
-	if [ -z "$$ARGS" ]; then echo; $(BIN)/python tests/benchmarks/bench_ingest.py || missed=$$?; fi; \
+	if [ -z "$$ARGS" ]; then \
+		for name in ingest store; do echo; $(BIN)/python tests/benchmarks/bench_$$name.py || missed=$$?; done; \
+	fi; \
 	exit $$missed
+
+.PHONY: bench-store
+bench-store: venv-dev test-deps ## The job store beside other queues; ARGS="--help" tells how to make it smaller
+	@$(BIN)/python tests/benchmarks/bench_store.py $$ARGS
 
 .PHONY: format
 format: venv-dev ## Format and fix what can be fixed

@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.benchmarks.children import ChildFailed
 from tests.benchmarks.environments import PEERS, NotInstalled, python_of
 from tests.benchmarks.figures import Figure, Rate, print_figures, print_rates
+from tests.benchmarks.machine import print_machine
 from tests.benchmarks.measured import Measured, Sizes
 from tests.benchmarks.parts import PARTS
 from tests.command_line import REPOSITORY
@@ -35,7 +36,7 @@ def main() -> int:
         rows=options.rows,
     )
     measured = Measured(FOLDER, sizes)
-    _print_machine(measured.machine)
+    print_machine(measured.machine)
     figures: dict[str, list[Figure]] = {}
     for name in options.only:
         title, part = PARTS[name]
@@ -109,20 +110,6 @@ def _keep(measured: Measured, figures: dict[str, list[Figure]], rates: list[Rate
         else:
             print(f" and {picture.relative_to(REPOSITORY)}", end="")
     print()
-
-
-def _print_machine(machine: dict[str, object]) -> None:
-    versions = machine["versions"]
-    assert isinstance(versions, dict)
-    flags = machine["flags"]
-    assert isinstance(flags, list)
-    print(
-        f"{machine['cpu']}, {machine['cores']} cores ({' '.join(flags)}), "
-        f"{machine['memory_gb']} GB, {machine['system']}, Python {machine['python']}\n"
-        f"{', '.join(f'{name} {version}' for name, version in versions.items())}\n"
-        f"load before: {machine['load_before']}",
-        flush=True,
-    )
 
 
 if __name__ == "__main__":

@@ -9,7 +9,12 @@ import sys
 from pathlib import Path
 
 PEERS = Path(__file__).with_name("peers")
-REQUIREMENTS = {"peers": "requirements.txt", "openvino": "requirements-openvino.txt"}
+REQUIREMENTS = {
+    "peers": "requirements.txt",
+    "openvino": "requirements-openvino.txt",
+    "procrastinate": "requirements-procrastinate.txt",
+    "huey": "requirements-huey.txt",
+}
 TAKEN_OUT = ("torchvision",)
 STAMP = ".installed"
 

@@ -30,6 +30,21 @@ def describe_machine() -> dict[str, object]:
     }
 
 
+def print_machine(machine: dict[str, object]) -> None:
+    """Print what `describe_machine` returned, in three lines."""
+    versions = machine["versions"]
+    assert isinstance(versions, dict)
+    flags = machine["flags"]
+    assert isinstance(flags, list)
+    print(
+        f"{machine['cpu']}, {machine['cores']} cores ({' '.join(flags)}), "
+        f"{machine['memory_gb']} GB, {machine['system']}, Python {machine['python']}\n"
+        f"{', '.join(f'{name} {version}' for name, version in versions.items())}\n"
+        f"load before: {machine['load_before']}",
+        flush=True,
+    )
+
+
 def has_bf16(machine: dict[str, object]) -> bool:
     """Whether the CPU multiplies bf16 in hardware."""
     flags = machine["flags"]
