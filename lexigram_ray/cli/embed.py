@@ -8,12 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lexigram_ray.cli.exit_codes import (
-    EXIT_DONE,
-    EXIT_FAILED,
-    EXIT_INTERRUPTED,
-    EXIT_SOME_FAILED,
-)
 from lexigram_ray.cli.given_paths import check_paths
 from lexigram_ray.cli.invocation import (
     ConfigOption,
@@ -25,19 +19,28 @@ from lexigram_ray.cli.invocation import (
 )
 from lexigram_ray.cli.job_options import (
     AddressOption,
+    DeadlineOption,
+    DelayOption,
     JsonProgressOption,
+    KeyOption,
     ModelOption,
     NoProgressOption,
+    NoWaitOption,
     PrecisionOption,
+    PriorityOption,
+    refuse_beside_no_wait,
+    submit_options,
 )
-from lexigram_ray.core.types import JobStatus
 
 if TYPE_CHECKING:
     import threading
 
     from lexigram_ray.cli.displays import Display
+    from lexigram_ray.cli.shown_run import Show
     from lexigram_ray.core.config import WorkersConfig
-    from lexigram_ray.jobs.embed_report import EmbedReport, EmbedRequest
+    from lexigram_ray.jobs.embed_report import EmbedProgress, EmbedReport, EmbedRequest
+    from lexigram_ray.jobs.records import Job
+    from lexigram_ray.jobs.submitting import SubmitOptions
 
 STDIN = Path("-")
 
@@ -94,6 +97,11 @@ def embed(
             help="Keep only the first N numbers of each vector.",
         ),
     ] = None,
+    no_wait: NoWaitOption = False,
+    priority: PriorityOption = None,
+    key: KeyOption = None,
+    delay: DelayOption = None,
+    deadline: DeadlineOption = None,
     no_progress: NoProgressOption = False,
     json_progress: JsonProgressOption = False,
     state: StateOption = None,
@@ -108,12 +116,21 @@ def embed(
       lexigram-ray embed faq.csv -c faq --text-column answer --id-column key
       jq -c '.items[]' dump.json | lexigram-ray embed - -c items --json > report.json
       lexigram-ray embed reviews.parquet -c reviews --address ray-head:6379
+      lexigram-ray embed reviews.parquet -c reviews --no-wait --priority 5 --delay 10m
+      lexigram-ray embed may.csv -c reviews --no-wait --key may --deadline 2026-05-31T20:00
 
     A row becomes one passage; the columns beside text and id are kept as its metadata. Equal texts
     are embedded once, and a row that cannot be embedded fails alone. Ctrl-C stops within seconds;
-    the same command goes on from there. Exit code 3: done, but some rows failed.
+    the same command goes on from there. Exit code 3: done, but some rows failed. With --no-wait
+    the rows are read and the job is only recorded: the file is needed no more, and `lexigram-ray
+    up` works on it.
     """
     invocation = Invocation.of(ctx, state, config, json=json, debug=debug)
+    options = submit_options(
+        no_wait=no_wait, priority=priority, key=key, delay=delay, deadline=deadline
+    )
+    if options is not None:
+        refuse_beside_no_wait(ctx)
     if file != STDIN:
         check_paths([file])
     given = {"model": model, "precision": precision, "dimensions": dimensions}
@@ -139,19 +156,45 @@ def embed(
             )
         request = EmbedRequest(table=table, collection=collection, address=address)
         display = choose_display(show=not no_progress, json_lines=json_progress)
+        if options is not None:
+            return _submit(invocation, settings, request, display, options)
         return _run(invocation, settings, request, display)
 
 
 def exit_code(report: EmbedReport) -> int:
     """Return what a report means to a script; a run that is not over was interrupted."""
-    if report.status in (JobStatus.PENDING, JobStatus.RUNNING):
-        return EXIT_INTERRUPTED
-    if report.status is not JobStatus.COMPLETED:
-        return EXIT_FAILED
+    from lexigram_ray.cli.shown_run import exit_code_of
+
     texts = report.texts
-    if not texts.failed:
-        return EXIT_DONE
-    return EXIT_FAILED if texts.failed == texts.read else EXIT_SOME_FAILED
+    return exit_code_of(report.status, failed=texts.failed, of=texts.read)
+
+
+def _submit(
+    invocation: Invocation,
+    config: WorkersConfig,
+    request: EmbedRequest,
+    display: Display,
+    options: SubmitOptions,
+) -> int:
+    from lexigram_ray.cli.embed_progress import EmbedMoment
+    from lexigram_ray.cli.submitted import submit_shown
+    from lexigram_ray.jobs.submitting import left_out, submit_embed
+    from lexigram_ray.jobs.text_tracker import TextTracker
+
+    def submit(show: Show, stop: threading.Event) -> tuple[Job, bool]:
+        def tell(progress: EmbedProgress) -> None:
+            show(EmbedMoment(progress))
+
+        read = TextTracker(tell).read
+        return submit_embed(config, request, options=options, on_read=read, stop=stop)
+
+    return submit_shown(
+        submit,
+        lambda job: left_out(job, options),
+        invocation=invocation,
+        config=config,
+        display=display,
+    )
 
 
 def _run(
@@ -159,7 +202,7 @@ def _run(
 ) -> int:
     from lexigram_ray.cli.embed_progress import EmbedMoment
     from lexigram_ray.cli.embed_summary import print_summary, write_summary_lines
-    from lexigram_ray.cli.shown_run import Show, answer, run_shown
+    from lexigram_ray.cli.shown_run import run_and_answer
     from lexigram_ray.jobs.embed import EmbedInterrupted
     from lexigram_ray.runtime.embed import run_embed
 
@@ -171,10 +214,10 @@ def _run(
                 raise
             return interrupted.report
 
-    report = run_shown(work, invocation=invocation, display=display)
-    answer(
-        report,
+    report = run_and_answer(
+        work,
         invocation=invocation,
+        config=config,
         display=display,
         print_summary=print_summary,
         write_summary_lines=write_summary_lines,

@@ -7,12 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from lexigram_ray.cli.exit_codes import (
-    EXIT_DONE,
-    EXIT_FAILED,
-    EXIT_INTERRUPTED,
-    EXIT_SOME_FAILED,
-)
+from lexigram_ray.cli.exit_codes import EXIT_DONE
 from lexigram_ray.cli.given_paths import check_paths
 from lexigram_ray.cli.invocation import (
     ConfigOption,
@@ -24,21 +19,30 @@ from lexigram_ray.cli.invocation import (
 )
 from lexigram_ray.cli.job_options import (
     AddressOption,
+    DeadlineOption,
+    DelayOption,
     JsonProgressOption,
+    KeyOption,
     ModelOption,
     NoProgressOption,
+    NoWaitOption,
     PrecisionOption,
+    PriorityOption,
+    refuse_beside_no_wait,
+    submit_options,
 )
 from lexigram_ray.cli.output import printable, say
 from lexigram_ray.cli.stray import stdout_is_for_results
-from lexigram_ray.core.types import JobStatus
 from lexigram_ray.jobs.report import IngestReport, IngestRequest
 
 if TYPE_CHECKING:
     import threading
 
     from lexigram_ray.cli.displays import Display
+    from lexigram_ray.cli.shown_run import Show
     from lexigram_ray.core.config import WorkersConfig
+    from lexigram_ray.jobs.records import Job
+    from lexigram_ray.jobs.submitting import SubmitOptions
 
 
 def ingest(
@@ -118,6 +122,11 @@ def ingest(
             help="Ingestion workers; else from the CPUs.",
         ),
     ] = None,
+    no_wait: NoWaitOption = False,
+    priority: PriorityOption = None,
+    key: KeyOption = None,
+    delay: DelayOption = None,
+    deadline: DeadlineOption = None,
     no_progress: NoProgressOption = False,
     json_progress: JsonProgressOption = False,
     state: StateOption = None,
@@ -132,11 +141,19 @@ def ingest(
       lexigram-ray ingest report.pdf notes/ -c work --dry-run
       lexigram-ray ingest ~/papers -c papers --prune --json > report.json
       lexigram-ray ingest /data -c data --address ray-head:6379
+      lexigram-ray ingest /data -c data --no-wait --priority 5 --delay 10m --deadline 8h
+      lexigram-ray ingest /data/may -c data --no-wait --key may --json | jq -r .id
 
     Unchanged documents are not read again, and equal texts are embedded once. Ctrl-C stops within
     seconds; the same command goes on from there. Exit code 3: done, but some documents failed.
+    With --no-wait the job is only recorded, and `lexigram-ray up` works on it.
     """
     invocation = Invocation.of(ctx, state, config, json=json, debug=debug)
+    options = submit_options(
+        no_wait=no_wait, priority=priority, key=key, delay=delay, deadline=deadline
+    )
+    if options is not None:
+        refuse_beside_no_wait(ctx, dry_run=dry_run)
     check_paths(paths)
     settings = invocation.load_config(
         **_sections(
@@ -158,19 +175,17 @@ def ingest(
     from lexigram_ray.cli.displays import choose_display
 
     display = choose_display(show=not no_progress, json_lines=json_progress)
+    if options is not None:
+        return _submit(invocation, settings, request, display, options)
     return _run(invocation, settings, request, display)
 
 
 def exit_code(report: IngestReport) -> int:
     """Return what a report means to a script; a run that is not over was interrupted."""
-    if report.status in (JobStatus.PENDING, JobStatus.RUNNING):
-        return EXIT_INTERRUPTED
-    if report.status is not JobStatus.COMPLETED:
-        return EXIT_FAILED
+    from lexigram_ray.cli.shown_run import exit_code_of
+
     documents = report.documents
-    if not documents.failed:
-        return EXIT_DONE
-    return EXIT_FAILED if documents.failed == documents.found else EXIT_SOME_FAILED
+    return exit_code_of(report.status, failed=documents.failed, of=documents.found)
 
 
 def _sections(**sections: dict[str, object]) -> dict[str, object]:
@@ -194,12 +209,34 @@ def _dry_run(invocation: Invocation, config: WorkersConfig, request: IngestReque
     return EXIT_DONE
 
 
+def _submit(
+    invocation: Invocation,
+    config: WorkersConfig,
+    request: IngestRequest,
+    display: Display,
+    options: SubmitOptions,
+) -> int:
+    from lexigram_ray.cli.submitted import submit_shown
+    from lexigram_ray.jobs.submitting import left_out, submit_ingest
+
+    def submit(_show: Show, _stop: threading.Event) -> tuple[Job, bool]:
+        return submit_ingest(config, request, options=options)
+
+    return submit_shown(
+        submit,
+        lambda job: left_out(job, options, request),
+        invocation=invocation,
+        config=config,
+        display=display,
+    )
+
+
 def _run(
     invocation: Invocation, config: WorkersConfig, request: IngestRequest, display: Display
 ) -> int:
     from lexigram_ray.cli.ingest_progress import IngestMoment
     from lexigram_ray.cli.ingest_summary import print_summary, write_summary_lines
-    from lexigram_ray.cli.shown_run import Show, answer, run_shown
+    from lexigram_ray.cli.shown_run import run_and_answer
     from lexigram_ray.jobs.run import Interrupted
     from lexigram_ray.runtime.ingest import run_ingest
 
@@ -211,10 +248,10 @@ def _run(
                 raise
             return interrupted.report
 
-    report = run_shown(work, invocation=invocation, display=display)
-    answer(
-        report,
+    report = run_and_answer(
+        work,
         invocation=invocation,
+        config=config,
         display=display,
         print_summary=print_summary,
         write_summary_lines=write_summary_lines,

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from lexigram_ray.cli.displays import Display
+from lexigram_ray.cli.exit_codes import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_SOME_FAILED,
+)
 from lexigram_ray.cli.interrupts import Interrupts
 from lexigram_ray.cli.invocation import Invocation
+from lexigram_ray.cli.job_next import is_up
 from lexigram_ray.cli.messages import log_to
 from lexigram_ray.cli.moment import Moment
 from lexigram_ray.cli.output import restore_terminal
 from lexigram_ray.cli.stray import stdout_is_for_results
 from lexigram_ray.core.types import JobStatus
+
+if TYPE_CHECKING:
+    from lexigram_ray.core.config import WorkersConfig
 
 
 class Report(Protocol):
@@ -51,16 +61,22 @@ class Report(Protocol):
 
 Show = Callable[[Moment], None]
 R = TypeVar("R", bound=Report)
+T = TypeVar("T")
 
 
 def run_shown(
-    work: Callable[[Show, threading.Event], R], *, invocation: Invocation, display: Display
-) -> R:
+    work: Callable[[Show, threading.Event], T],
+    *,
+    invocation: Invocation,
+    display: Display,
+    goes_on: Callable[[], bool] = lambda: False,
+) -> T:
     """Do the work in view of the user: its progress, its log, what others print, and Ctrl-C.
 
     Args:
         work: Is given what shows a moment, and the event that asks it to stop. Where it was
             stopped, it returns the report of what was done by then.
+        goes_on: Whether others go on with the job where this process leaves it.
 
     Raises:
         Exception: Whatever the work raises.
@@ -75,7 +91,7 @@ def run_shown(
         display.update(moment)
 
     def say_how_to_go_on() -> None:
-        _say_how_to_go_on(invocation, display, latest)
+        _say_how_to_go_on(invocation, display, latest, goes_on)
 
     def say_log(text: str, label: str, style: str) -> None:
         display.say(text, label=label, style=style)
@@ -91,6 +107,27 @@ def run_shown(
         interrupts = Interrupts(stop=stop, on_first=say_how_to_go_on, on_exit=restore_terminal)
         with interrupts:
             return work(show, stop)
+
+
+def run_and_answer(
+    work: Callable[[Show, threading.Event], R],
+    *,
+    invocation: Invocation,
+    config: WorkersConfig,
+    display: Display,
+    print_summary: Callable[[R], None],
+    write_summary_lines: Callable[[R], None],
+) -> R:
+    """Do the work in view of the user, and say how it ended; see `run_shown` and `answer`."""
+    report = run_shown(work, invocation=invocation, display=display, goes_on=lambda: is_up(config))
+    answer(
+        report,
+        invocation=invocation,
+        display=display,
+        print_summary=print_summary,
+        write_summary_lines=write_summary_lines,
+    )
+    return report
 
 
 def answer(
@@ -124,8 +161,30 @@ def answer(
         write_summary_lines(report)
 
 
-def _say_how_to_go_on(invocation: Invocation, display: Display, latest: Moment | None) -> None:
+def exit_code_of(status: JobStatus, *, failed: int, of: int) -> int:
+    """Return what a run's end means to a script; one that is not over was interrupted.
+
+    Args:
+        failed: Records that failed.
+        of: All records.
+    """
+    if not status.is_final:
+        return EXIT_INTERRUPTED
+    if status is not JobStatus.COMPLETED:
+        return EXIT_FAILED
+    if not failed:
+        return EXIT_DONE
+    return EXIT_FAILED if failed == of else EXIT_SOME_FAILED
+
+
+def _say_how_to_go_on(
+    invocation: Invocation, display: Display, latest: Moment | None, goes_on: Callable[[], bool]
+) -> None:
     kept = (latest.kept if latest else "") or "nothing was begun"
     job = f", job {latest.job_id}" if latest and latest.job_id else ""
     display.say(f"{kept}{job}; once more ends it at once", label="stopping")
+    if latest and latest.job_id and goes_on():
+        display.say("`lexigram-ray up` goes on with the job", label="note")
+        line = invocation.suggest("jobs", "cancel", latest.job_id)
+        display.say(line, label="end it with", style="cyan")
     display.say(invocation.command_line(), label="go on with", style="cyan")

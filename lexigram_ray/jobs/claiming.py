@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
-from lexigram_ray.core.errors import LeaseLostError, WorkerError
-from lexigram_ray.core.ids import hash_text
-from lexigram_ray.core.types import CollectionSettings
-from lexigram_ray.jobs.records import Busy, Claim, Job, Owner
+from lexigram_ray.core.errors import LeaseLostError, UnreachableError, WorkerError
+from lexigram_ray.core.types import CollectionSettings, FailureCategory, JobStatus
+from lexigram_ray.jobs.records import ERROR, INTERRUPTED, Busy, Claim, Job, Owner
+from lexigram_ray.jobs.redaction import error_text, traceback_text
+from lexigram_ray.jobs.report import Resumption
 from lexigram_ray.jobs.store import Store
 from lexigram_ray.vectors.collection import Collection
 from lexigram_ray.vectors.collections import Collections
@@ -29,7 +30,7 @@ class Stopped(WorkerError):
         job_id: Empty when nothing was submitted yet.
     """
 
-    code = "interrupted"
+    code = INTERRUPTED
     exit_code = 130
 
     def __init__(self, job_id: str) -> None:
@@ -38,63 +39,118 @@ class Stopped(WorkerError):
         self.job_id = job_id
 
 
-def submit_and_claim(
-    store: Store, *, kind: str, collection: str, spec: dict[str, object], lease_seconds: float
-) -> tuple[Job, bool, Claim | Busy]:
-    """Make a job, or find the unfinished one of the same specification, and take it.
-
-    Returns:
-        The job, whether it was made now, and the claim or who holds it.
-    """
-    key = hash_text(json.dumps(spec, sort_keys=True))
-    while True:
-        job, created = store.submit(kind=kind, collection=collection, spec=spec, spec_key=key)
-        try:
-            return job, created, store.claim(job.id, Owner.current(), lease_seconds)
-        except LeaseLostError:
-            continue  # Another process has just finished it: ask for a new one.
-
-
-def wait_for_other(
-    store: Store,
-    job_id: str,
-    lease_seconds: float,
-    show: Callable[[Job], None],
-    stop: threading.Event,
-) -> Claim | Job | None:
-    """Wait until the other process has finished the job or lost it.
+class EndedElsewhereError(LeaseLostError):
+    """Somebody ended the job while this process worked on it: cancelled it, say.
 
     Args:
+        job: As it is now; final.
+    """
+
+    def __init__(self, job: Job) -> None:
+        if job.status is JobStatus.CANCELLED:
+            message = f"job {job.id} was cancelled; what was done until then is kept"
+        else:
+            message = f"job {job.id} has {job.status.value}: {job.error or 'it was ended'}"
+        super().__init__(message, hint="the same command makes a new job, which goes on from there")
+        self.code = job.error_code or job.status.value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """A job that is ours to work on.
+
+    Attributes:
+        adopted: Whether it was there before.
+    """
+
+    job: Job
+    claim: Claim
+    adopted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """What a run does while another process has its job.
+
+    Attributes:
+        enter: Is given the phase `waiting`.
         show: Is given the job as it is, now and then.
+        stop: Ends the waiting when set.
+        interrupted: Makes the error of that end, of the job's id and the report, of which there is
+            none.
+    """
+
+    enter: Callable[[str], None]
+    show: Callable[[Job], None]
+    stop: threading.Event
+    interrupted: Callable[[str, None], Stopped]
+
+
+def take(
+    store: Store,
+    *,
+    submit: Callable[[], tuple[Job, bool]],
+    lease_seconds: float,
+    waiting: Waiting,
+) -> Taken | Job:
+    """Submit a job, or find the unfinished one of the same specification, and take it.
+
+    Args:
+        submit: Makes or finds it; returns the job, and whether it was made now.
 
     Returns:
-        The finished job; a claim, when it fell to us; None when `stop` was set.
+        The job that is ours, or the one that another process has ended while we waited for it.
+
+    Raises:
+        Stopped: The waiting was ended.
     """
-    while not stop.wait(LOOK_EVERY_SECONDS):
-        job = store.get(job_id)
-        if job is None or job.status.is_final:
-            return job
+    while True:
+        job, created = submit()
         try:
-            claim = store.claim(job_id, Owner.current(), lease_seconds)
+            claim = store.claim(job.id, Owner.current(), lease_seconds)
         except LeaseLostError:
-            continue  # It has become final since the look.
-        if not isinstance(claim, Busy):
+            continue  # Another process has just ended it: ask for a new one.
+        if isinstance(claim, Busy):
+            claim = _wait_for_other(store, job, lease_seconds, waiting)
+        if isinstance(claim, Job):
             return claim
-        show(job)
-    return None
+        return Taken(job=job, claim=claim, adopted=not created)
+
+
+def take_recorded(store: Store, resumption: Resumption, lease_seconds: float) -> Taken:
+    """Take the recorded job that this process is to work on.
+
+    Raises:
+        LeaseLostError: It is final, or another process is at it.
+    """
+    job = resumption.job
+    claim = store.claim(job.id, Owner.current(), lease_seconds, actor=resumption.actor)
+    if isinstance(claim, Busy):
+        owner = claim.owner
+        raise LeaseLostError(
+            f"job {job.id} is being worked on by process {owner.pid} on {owner.host}",
+            hint=f"`lexigram-ray jobs watch {job.id}` shows how far it is",
+        )
+    return Taken(job=job, claim=claim, adopted=claim.fence > 1)
 
 
 @contextmanager
 def holding(store: Store, claim: Claim) -> Generator[None]:
-    """Give the claim back when the run does not come to its end, so that another may go on."""
+    """Give the claim back when the run does not come to its end, so that another may go on.
+
+    Raises:
+        EndedElsewhereError: Somebody cancelled the job meanwhile, or it failed at its deadline.
+    """
     try:
         yield
-    except LeaseLostError:
-        raise
+    except LeaseLostError as error:
+        ended = _ended(store, claim)
+        if ended is None:
+            raise
+        raise EndedElsewhereError(ended) from error
     except BaseException as error:
-        why = "interrupted" if isinstance(error, Stopped) else f"{type(error).__name__}: {error}"
         try:
-            store.release(claim, why)
+            _give_back(store, claim, error)
         except WorkerError as second:
             # On a full disk nothing can be written; a dead owner's lease is taken at once anyway.
             logger.warning("the claim on job %s was not given back: %s", claim.job_id, second)
@@ -119,3 +175,49 @@ def open_or_create(
     collection = collections.open(name)
     collection.check_settings(settings)
     return collection
+
+
+def _wait_for_other(store: Store, job: Job, lease_seconds: float, waiting: Waiting) -> Claim | Job:
+    """Wait until the other process has ended the job, or a claim when the job fell to us."""
+    waiting.enter("waiting")
+    while not waiting.stop.wait(LOOK_EVERY_SECONDS):
+        now = store.get(job.id)
+        if now is None:
+            raise LeaseLostError(
+                f"job {job.id} is no longer in the store",
+                hint="run the same command again: it makes a new job",
+            )
+        if now.status.is_final:
+            return now
+        try:
+            claim = store.claim(job.id, Owner.current(), lease_seconds)
+        except LeaseLostError:
+            continue  # It has become final since the look.
+        if not isinstance(claim, Busy):
+            return claim
+        waiting.show(now)
+    raise waiting.interrupted(job.id, None)
+
+
+def _ended(store: Store, claim: Claim) -> Job | None:
+    """Return the job where it was ended by another hand than this run's or a later owner's."""
+    try:
+        job = store.get(claim.job_id)
+    except UnreachableError:
+        return None
+    ended = (JobStatus.CANCELLED, JobStatus.FAILED)
+    return job if job is not None and job.status in ended else None
+
+
+def _give_back(store: Store, claim: Claim, error: BaseException) -> None:
+    if isinstance(error, (Stopped, KeyboardInterrupt)):
+        store.release(claim, INTERRUPTED)
+        return
+    category = error.category if isinstance(error, WorkerError) else FailureCategory.UNKNOWN
+    store.release(
+        claim,
+        ERROR,
+        error=error_text(error),
+        category=category,
+        traceback=traceback_text(error),
+    )

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from lexigram_ray.core.protocols import EmbeddingProvider
 from lexigram_ray.core.types import JobStatus
-from lexigram_ray.ingestion.tables import TextTable
-from lexigram_ray.jobs.report import Problem
+from lexigram_ray.jobs.report import INTEGRITY, Problem, Resumption, error_object, error_of
+
+if TYPE_CHECKING:
+    from lexigram_ray.ingestion.table_rows import TextTable
+    from lexigram_ray.jobs.records import Job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,12 +24,15 @@ class EmbedRequest:
         collection: Name of the collection; it is made when it does not exist.
         provider: Makes the vectors instead of the configured model.
         address: A running Ray cluster to attach to; None for this machine.
+        resumes: The recorded job that this is; None submits one, or finds the unfinished one that
+            asks for the same.
     """
 
     table: TextTable
     collection: str
     provider: EmbeddingProvider | None = None
     address: str | None = None
+    resumes: Resumption | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +49,17 @@ class TextCounts:
     failed: int = 0
 
 
+_NOTHING_DONE: Mapping[str, Any] = {
+    "texts": {},
+    "rows": 0,
+    "duration_seconds": 0.0,
+    "problems": (),
+    "notes": (),
+    "details": {},
+}
+"""The summary of a job that came to none: one that was cancelled, say."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbedReport:
     """How an embedding job ended; `to_dict` is what `--json` prints.
@@ -53,7 +70,8 @@ class EmbedReport:
         place: Where it ran: `this process`, `warm embedder` or `Ray Data`.
         adopted: Whether this run went on with an unfinished job, or waited for another's.
         notes: Sentences for the user.
-        error: Why the job failed; None unless `status` is `failed`.
+        error: Why the job failed or was cancelled; None of one that was not.
+        error_code: What an error is known by.
     """
 
     job_id: str
@@ -69,13 +87,11 @@ class EmbedReport:
     adopted: bool = False
     notes: tuple[str, ...] = ()
     error: str | None = None
+    error_code: str = INTEGRITY
 
     def to_dict(self) -> dict[str, object]:
         """Return the contract's object; of a failed job it also says why, under `error`."""
-        error: dict[str, object] = {}
-        if self.error is not None:
-            error["error"] = {"code": "integrity", "message": self.error}
-        return error | {
+        return error_object(self.error, self.error_code) | {
             "job_id": self.job_id,
             "collection": self.collection,
             "status": self.status.value,
@@ -91,19 +107,21 @@ class EmbedReport:
         return self.to_dict() | {"details": details, "notes": list(self.notes)}
 
     @classmethod
-    def from_summary(cls, raw: Mapping[str, Any], *, adopted: bool) -> EmbedReport:
-        """Read back what `to_summary` wrote: of a job that another process ran."""
+    def of_job(cls, job: Job) -> EmbedReport:
+        """Return the report of a final job that another process ran, or somebody cancelled."""
+        raw = cast("Mapping[str, Any]", job.summary or _NOTHING_DONE)
         return cls(
-            job_id=raw["job_id"],
-            collection=raw["collection"],
-            status=JobStatus(raw["status"]),
+            job_id=job.id,
+            collection=job.collection,
+            status=job.status,
             texts=TextCounts(**raw["texts"]),
             rows=raw["rows"],
             duration_seconds=raw["duration_seconds"],
             problems=tuple(Problem.from_dict(problem) for problem in raw["problems"]),
-            adopted=adopted,
+            adopted=True,
             notes=tuple(raw["notes"]),
             **raw["details"],
+            **error_of(job),
         )
 
 

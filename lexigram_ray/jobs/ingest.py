@@ -5,27 +5,35 @@ Nothing here knows Ray: the pool of workers comes in as an argument.
 
 from __future__ import annotations
 
-import os
+import logging
 import shutil
 import threading
 import time
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from lexigram_ray.core.config import WorkersConfig
-from lexigram_ray.core.ids import source_name
 from lexigram_ray.core.types import JobStatus
-from lexigram_ray.jobs.claiming import holding, open_or_create, submit_and_claim, wait_for_other
+from lexigram_ray.jobs.claiming import (
+    Taken,
+    Waiting,
+    holding,
+    open_or_create,
+    take,
+    take_recorded,
+)
 from lexigram_ray.jobs.recipes import Recipe
-from lexigram_ray.jobs.records import Busy, Job
-from lexigram_ray.jobs.report import IngestReport, IngestRequest, ProgressCallback
+from lexigram_ray.jobs.records import Job
+from lexigram_ray.jobs.report import INTEGRITY, IngestReport, IngestRequest, ProgressCallback
+from lexigram_ray.jobs.requests import require_same
 from lexigram_ray.jobs.run import Interrupted, PoolFactory, Run
 from lexigram_ray.jobs.store import Store
+from lexigram_ray.jobs.submitting import left_undone, record_ingest
 from lexigram_ray.jobs.toolbox import check_request
 from lexigram_ray.jobs.tracker import Tracker
+from lexigram_ray.jobs.watching import Counts
 
-KIND = "ingest"
+logger = logging.getLogger("lexigram_ray")
 
 
 def ingest(
@@ -37,9 +45,13 @@ def ingest(
 ) -> IngestReport:
     """Ingest, or go on with the unfinished job of the same specification.
 
+    A request that resumes a recorded job works on that one.
+
     Raises:
-        UsageError: Name, path, model or collection do not fit; nothing was done.
+        UsageError: Name, path, model or collection do not fit, or are not those that the recorded
+            job was submitted with; nothing was done.
         Interrupted: `stop` was set.
+        LeaseLostError: Another process has the job, or it was ended from outside.
         WorkerError: The run failed; the same command goes on from where it stopped.
     """
     started = time.monotonic()
@@ -47,26 +59,17 @@ def ingest(
     checked = check_request(config, request)
     recipe = checked.recipe
     with Store.open(config.paths.store_url) as store:
-        job, created, claim = submit_and_claim(
-            store,
-            kind=KIND,
-            collection=request.collection,
-            spec=_specification(request, recipe),
-            lease_seconds=config.jobs.lease_seconds,
-        )
-        if isinstance(claim, Busy):
-            tracker.enter("waiting")
-            got = wait_for_other(
-                store, job.id, config.jobs.lease_seconds, partial(_show, tracker), stop
+        taken = _take(store, config, request, recipe=recipe, tracker=tracker, stop=stop)
+        if isinstance(taken, Job):
+            if not (request.prune or request.retry_failed):
+                return IngestReport.of_job(taken)
+            # The other run may have been asked for neither: now it is our turn.
+            return ingest(config, request, make_pool, on_progress, stop)
+        for option in left_undone(taken.job, request):
+            logger.warning(
+                "job %s was submitted with %s, and is now done without", taken.job.id, option
             )
-            if got is None:
-                raise Interrupted(job.id, None)
-            if isinstance(got, Job):
-                if not (request.prune or request.retry_failed):
-                    return _report_of(got)
-                # The other run may have been asked for neither: now it is our turn.
-                return ingest(config, request, make_pool, on_progress, stop)
-            claim = got
+        claim = taken.claim
         with holding(store, claim):
             collection = open_or_create(
                 checked.collections, recipe.settings, request.collection, store, claim
@@ -82,40 +85,52 @@ def ingest(
                 stop=stop,
                 started=started,
             )
-            report = replace(run.to_the_end(checked.scan, make_pool), adopted=not created)
+            report = replace(run.to_the_end(checked.scan, make_pool), adopted=taken.adopted)
             store.finish(
                 claim,
                 report.status,
                 error=report.error,
-                error_code="integrity" if report.status is JobStatus.FAILED else None,
+                error_code=INTEGRITY if report.status is JobStatus.FAILED else None,
                 summary=report.to_dict(),
             )
-    shutil.rmtree(config.paths.scratch / job.id, ignore_errors=True)
+    shutil.rmtree(config.paths.scratch / taken.job.id, ignore_errors=True)
     return report
 
 
-def _specification(request: IngestRequest, recipe: Recipe) -> dict[str, object]:
-    """What makes two commands the same job. `--prune` and `--retry-failed` belong to the run."""
-    return {
-        "paths": sorted(source_name(Path(os.path.realpath(path))) for path in request.paths),
-        "collection": request.collection,
-        "model": recipe.model_key,
-        "chunker": recipe.chunker.name,
-    }
+def _take(
+    store: Store,
+    config: WorkersConfig,
+    request: IngestRequest,
+    *,
+    recipe: Recipe,
+    tracker: Tracker,
+    stop: threading.Event,
+) -> Taken | Job:
+    """Take the job; return it as it ended where another process has done it meanwhile."""
+    if request.resumes is not None:
+        found = {"model": recipe.model_key, "chunker": recipe.chunker.name}
+        require_same(request.resumes.job, found)
+        return take_recorded(store, request.resumes, config.jobs.lease_seconds)
+    return take(
+        store,
+        submit=partial(record_ingest, store, config, request, recipe),
+        lease_seconds=config.jobs.lease_seconds,
+        waiting=Waiting(
+            enter=tracker.enter,
+            show=partial(_show, tracker),
+            stop=stop,
+            interrupted=Interrupted,
+        ),
+    )
 
 
 def _show(tracker: Tracker, job: Job) -> None:
-    count = {key: value for key, value in job.progress.items() if isinstance(value, int)}
+    counts = Counts.of(job)
     tracker.now = replace(
         tracker.now,
         job_id=job.id,
-        documents_done=count.get("done", 0),
-        documents_total=count.get("total", 0),
-        failed=count.get("failed", 0),
+        documents_done=counts.done,
+        documents_total=counts.total,
+        failed=counts.failed,
     )
     tracker.pulse()
-
-
-def _report_of(job: Job) -> IngestReport:
-    report = IngestReport.from_dict(job.summary, adopted=True)
-    return replace(report, status=JobStatus(job.status), error=job.error)

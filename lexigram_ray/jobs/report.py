@@ -5,9 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from lexigram_ray.core.types import Failure, FailureCategory, JobStatus, Outcome
+
+if TYPE_CHECKING:
+    from lexigram_ray.jobs.records import Job
+
+
+INTEGRITY = "integrity"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumption:
+    """A recorded job that is to be worked on; nothing is submitted.
+
+    Attributes:
+        actor: Name of the Ray actor that works on it; empty without one.
+    """
+
+    job: Job
+    actor: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +38,8 @@ class IngestRequest:
         prune: Remove the documents under `paths` that are no longer there.
         retry_failed: Try remembered failures again although their files are unchanged.
         address: A running Ray cluster to attach to; None for this machine.
+        resumes: The recorded job that this is; None submits one, or finds the unfinished one that
+            asks for the same.
     """
 
     paths: tuple[Path, ...]
@@ -27,6 +47,7 @@ class IngestRequest:
     prune: bool = False
     retry_failed: bool = False
     address: str | None = None
+    resumes: Resumption | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +105,17 @@ class DocumentCounts:
     removed: int = 0
 
 
+_NOTHING_DONE: Mapping[str, Any] = {
+    "documents": {},
+    "chunks": {"written": 0, "removed": 0},
+    "embeddings": {"computed": 0, "cached": 0},
+    "rows": 0,
+    "duration_seconds": 0.0,
+    "problems": (),
+}
+"""The summary of a job that came to none: one that was cancelled, say."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestReport:
     """How an ingestion ended; `to_dict` is what `--json` prints.
@@ -91,7 +123,8 @@ class IngestReport:
     Attributes:
         adopted: Whether this run went on with an unfinished job, or waited for another's.
         notes: Sentences for the user, such as why nothing was pruned.
-        error: Why the job failed; None unless `status` is `failed`.
+        error: Why the job failed or was cancelled; None of one that was not.
+        error_code: What an error is known by.
     """
 
     job_id: str
@@ -108,13 +141,11 @@ class IngestReport:
     adopted: bool = False
     notes: tuple[str, ...] = ()
     error: str | None = None
+    error_code: str = INTEGRITY
 
     def to_dict(self) -> dict[str, object]:
         """Return the contract's object; of a failed job it also says why, under `error`."""
-        error: dict[str, object] = {}
-        if self.error is not None:
-            error["error"] = {"code": "integrity", "message": self.error}
-        return error | {
+        return error_object(self.error, self.error_code) | {
             "job_id": self.job_id,
             "collection": self.collection,
             "status": self.status.value,
@@ -127,12 +158,13 @@ class IngestReport:
         }
 
     @classmethod
-    def from_dict(cls, raw: Mapping[str, Any], *, adopted: bool) -> IngestReport:
-        """Read back what `to_dict` wrote: the summary of a job that another process ran."""
+    def of_job(cls, job: Job) -> IngestReport:
+        """Return the report of a final job that another process ran, or somebody cancelled."""
+        raw = cast("Mapping[str, Any]", job.summary or _NOTHING_DONE)
         return cls(
-            job_id=raw["job_id"],
-            collection=raw["collection"],
-            status=JobStatus(raw["status"]),
+            job_id=job.id,
+            collection=job.collection,
+            status=job.status,
             documents=DocumentCounts(**raw["documents"]),
             chunks_written=raw["chunks"]["written"],
             chunks_removed=raw["chunks"]["removed"],
@@ -141,8 +173,22 @@ class IngestReport:
             rows=raw["rows"],
             duration_seconds=raw["duration_seconds"],
             problems=tuple(Problem.from_dict(problem) for problem in raw["problems"]),
-            adopted=adopted,
+            adopted=True,
+            **error_of(job),
         )
+
+
+def error_object(error: str | None, code: str) -> dict[str, object]:
+    """Return what a report's object says of its error; nothing where there is none."""
+    return {} if error is None else {"error": {"code": code, "message": error}}
+
+
+def error_of(job: Job) -> dict[str, Any]:
+    """Return `error` and `error_code` of the report of a final job."""
+    if job.status is JobStatus.COMPLETED:
+        return {}
+    why = job.error or f"job {job.id} was {job.status.value}"
+    return {"error": why, "error_code": job.error_code or job.status.value}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ import pyarrow as pa
 from lexigram_ray.core.types import Failure
 from lexigram_ray.vectors.schema import collection_schema
 
+SUFFIX = ".arrow"
 BATCH_ROWS = 512
 """Rows of a record batch of the file; units are runs of whole batches."""
 

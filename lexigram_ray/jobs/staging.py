@@ -38,16 +38,17 @@ from lexigram_ray.ingestion.table_passages import passage_columns
 from lexigram_ray.ingestion.table_rows import TextRows, TextTable, Wanted
 from lexigram_ray.jobs.staged import (
     BATCH_ROWS,
+    SUFFIX,
     RefusedRow,
     StagedTable,
     staged_schema,
     units_of,
 )
+from lexigram_ray.jobs.staged_sidecar import TEMPORARY, write_sidecar
 
 # Its functions are made while it is imported: no checker of types sees them.
 pc: Any = pyarrow.compute
 
-_TEMPORARY = ".staging-"
 _LEFT_BEHIND_SECONDS = 24 * 3600
 """Staging writes all the time: a temporary file untouched for so long is that of a killed one."""
 
@@ -66,7 +67,8 @@ def stage(
     """Check all rows of a table and write those that can be embedded to `<digest>.arrow`.
 
     Rows without text, without a usable id, with the id of an earlier row, or that could not be
-    read are refused. If a file of that name exists, it has these rows, and stays.
+    read are refused, and kept in the file's sidecar. If a file of that name exists, it has these
+    rows, and stays. When this returns, both are durable.
 
     Args:
         table: Is read once.
@@ -99,10 +101,14 @@ def stage(
             file.flush()
             os.fsync(file.fileno())
         digest = sheet.digest(refused)
-        path = folder / f"{digest}.arrow"
+        path = folder / f"{digest}{SUFFIX}"
+        # The sidecar first: whoever finds the rows finds what belongs to them.
+        write_sidecar(
+            path, read=read, rows=sheet.rows, characters=sheet.characters, refused=refused
+        )
         if not path.exists():
             temporary.rename(path)
-            _sync_folder(folder)
+        _sync_folder(folder)
     return StagedTable(
         source=table.source,
         path=path,
@@ -235,7 +241,7 @@ def _temporary_file(folder: Path) -> Generator[Path]:
     Raises:
         DiskFullError: No space was left while it was in use.
     """
-    path = folder / f"{_TEMPORARY}{secrets.token_hex(8)}"
+    path = folder / f"{TEMPORARY}{secrets.token_hex(8)}"
     try:
         yield path
     except OSError as error:
@@ -250,7 +256,7 @@ def _temporary_file(folder: Path) -> Generator[Path]:
 
 
 def _remove_left_behind(folder: Path) -> None:
-    for path in folder.glob(f"{_TEMPORARY}*"):
+    for path in folder.glob(f"{TEMPORARY}*"):
         with contextlib.suppress(FileNotFoundError):
             if time.time() - path.stat().st_mtime > _LEFT_BEHIND_SECONDS:
                 path.unlink()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from lexigram_ray.jobs.recipes import Recipe
 from lexigram_ray.jobs.text_places import InProcessPlace, TextPlace
 from lexigram_ray.jobs.text_tracker import EmbedProgressCallback
 from lexigram_ray.jobs.toolbox import make_embedder
+from lexigram_ray.runtime.cluster_file import wanted_address
 from lexigram_ray.runtime.early_ray import early_ray, ray_is_running
 
 if TYPE_CHECKING:
@@ -37,7 +37,9 @@ def run_embed(
     Raises:
         WorkerError: See `lexigram_ray.jobs.embed.embed`.
     """
-    with early_ray(config, request, _address(request)) as early:
+    # Before Ray is imported: it may have to know of a token.
+    address = wanted_address(config, request.address)
+    with early_ray(config, request, address) as early:
 
         @contextmanager
         def make_place(recipe: Recipe, work: Work) -> Generator[TextPlace]:
@@ -50,7 +52,7 @@ def run_embed(
             else:
                 chosen = _on_ray(
                     config,
-                    request,
+                    address,
                     recipe,
                     work,
                     is_small=is_small,
@@ -64,11 +66,6 @@ def run_embed(
             on_progress(progress)
 
         return embed(config, request, make_place, tell, stop)
-
-
-def _address(request: EmbedRequest) -> str | None:
-    """Return the cluster to attach to; see `wanted_address`, which would import Ray."""
-    return request.address or os.environ.get("RAY_ADDRESS") or None
 
 
 @cache
@@ -90,18 +87,18 @@ def _in_process(config: WorkersConfig, recipe: Recipe, work: Work) -> Generator[
 @contextmanager
 def _on_ray(
     config: WorkersConfig,
-    request: EmbedRequest,
+    address: str | None,
     recipe: Recipe,
     work: Work,
     *,
     is_small: bool,
     stays_attached: bool,
 ) -> Generator[TextPlace]:
-    from lexigram_ray.runtime.cluster import connected, wanted_address
+    from lexigram_ray.runtime.cluster import connected
     from lexigram_ray.runtime.pipeline import RayDataPlace
     from lexigram_ray.runtime.warm import WarmPlace
 
-    with connected(config, wanted_address(request.address)):
+    with connected(config, address):
         if is_small:
             place = WarmPlace(
                 config,

@@ -25,6 +25,7 @@ from lexigram_ray.ingestion.table_checks import SeenIds
 from lexigram_ray.ingestion.table_rows import TextTable
 from lexigram_ray.ingestion.tables import open_table, table_of
 from lexigram_ray.jobs.staged import BATCH_ROWS, StagedTable, read_unit, staged_schema
+from lexigram_ray.jobs.staged_sidecar import sidecar_of
 from lexigram_ray.jobs.staging import StagingStopped, stage
 
 
@@ -305,7 +306,7 @@ def test_the_same_rows_are_kept_once_and_the_file_of_before_stays(tmp_path: Path
 
     assert second == first
     assert first.path.stat().st_ino == before.st_ino
-    assert list(tmp_path.iterdir()) == [first.path]
+    assert set(tmp_path.iterdir()) == {first.path, sidecar_of(first.path)}
 
 
 def test_no_rows_make_an_empty_file(tmp_path: Path) -> None:
@@ -366,7 +367,7 @@ def test_what_a_killed_staging_left_goes_after_a_day(tmp_path: Path) -> None:
 
     result = staged(table_of(["a"]), tmp_path)
 
-    assert sorted(tmp_path.iterdir()) == sorted([new, result.path])
+    assert set(tmp_path.iterdir()) == {new, result.path, sidecar_of(result.path)}
 
 
 @settings(deadline=None, max_examples=60)

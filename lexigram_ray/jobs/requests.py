@@ -1,0 +1,232 @@
+"""What a job records of what was asked, so that any process can do it later, and how it is read.
+
+A job's `spec` has its identity, which is what makes two commands the same job, and under `request`
+all else that a process needs to work on it. Nothing secret is recorded.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from lexigram_ray.core.config import WorkersConfig
+from lexigram_ray.core.errors import UsageError
+from lexigram_ray.core.ids import hash_text, source_name, source_path
+from lexigram_ray.jobs.embed_report import EmbedRequest
+from lexigram_ray.jobs.recipes import Recipe
+from lexigram_ray.jobs.recorded_config import recorded_config, restored_config
+from lexigram_ray.jobs.records import Job
+from lexigram_ray.jobs.report import IngestRequest
+
+if TYPE_CHECKING:
+    from lexigram_ray.ingestion.table_rows import TextRows, TextTable
+    from lexigram_ray.jobs.staged import StagedTable
+
+__all__ = [
+    "EMBED",
+    "INGEST",
+    "REQUEST",
+    "RecordedTable",
+    "config_of",
+    "embed_request_of",
+    "embed_spec",
+    "ingest_request_of",
+    "ingest_spec",
+    "recorded_config",
+    "require_same",
+    "restored_config",
+    "spec_key_of",
+]
+
+INGEST = "ingest"
+EMBED = "embed"
+REQUEST = "request"
+
+
+def ingest_spec(config: WorkersConfig, request: IngestRequest, recipe: Recipe) -> dict[str, object]:
+    """Return what an ingestion's job records. `prune` and `retry_failed` are no part of its key."""
+    return {
+        "paths": sorted(source_name(Path(os.path.realpath(path))) for path in request.paths),
+        "collection": request.collection,
+        "model": recipe.model_key,
+        "chunker": recipe.chunker.name,
+        REQUEST: {
+            "paths": [source_name(_absolute(path)) for path in request.paths],
+            "prune": request.prune,
+            "retry_failed": request.retry_failed,
+            "config": recorded_config(config),
+        },
+    }
+
+
+def embed_spec(
+    config: WorkersConfig, request: EmbedRequest, recipe: Recipe, staged: StagedTable
+) -> dict[str, object]:
+    """Return what an embedding job records."""
+    given = request.provider
+    return {
+        "source": request.table.source,
+        "rows": staged.digest,
+        "collection": request.collection,
+        "model": recipe.model_key,
+        "dimension": recipe.model.spec.dimension,
+        REQUEST: {
+            "table": _recorded_table(request.table),
+            "provider": None if given is None else given.spec.name,
+            "config": recorded_config(config),
+        },
+    }
+
+
+def spec_key_of(spec: Mapping[str, object]) -> str:
+    """Return what is equal for jobs that ask for the same: a hash of the spec's identity."""
+    identity = {name: value for name, value in spec.items() if name != REQUEST}
+    return hash_text(json.dumps(identity, sort_keys=True))
+
+
+def config_of(base: WorkersConfig, job: Job) -> WorkersConfig:
+    """Return the configuration that a job is to be worked on with.
+
+    Raises:
+        UsageError: The job has recorded none.
+        ConfigError: See `restored_config`.
+    """
+    return restored_config(base, _mapping(_request_of(job).get("config")))
+
+
+def ingest_request_of(job: Job) -> IngestRequest | None:
+    """Return the request that an ingestion's job has recorded; None where there is none."""
+    request = _mapping(job.spec.get(REQUEST))
+    if job.kind != INGEST or not request:
+        return None
+    paths = cast("list[str]", request["paths"])
+    return IngestRequest(
+        paths=tuple(Path(source_path(path)) for path in paths),
+        collection=job.collection,
+        prune=bool(request["prune"]),
+        retry_failed=bool(request["retry_failed"]),
+    )
+
+
+def embed_request_of(job: Job, config: WorkersConfig) -> EmbedRequest | None:
+    """Return the request that an embedding job has recorded; None where there is none.
+
+    Its table is opened when its rows are asked for: the staged ones may be all that is needed.
+
+    Args:
+        config: Says which paths may be read.
+
+    Raises:
+        UsageError: Its vectors were made by an object of the program that submitted it.
+    """
+    request = _mapping(job.spec.get(REQUEST))
+    if job.kind != EMBED or not request:
+        return None
+    provider = request.get("provider")
+    if provider is not None:
+        raise UsageError(
+            f"job {job.id} embeds with an object of the program that submitted it ({provider}), "
+            "which only that program has",
+            hint="run that program's call again: it goes on from there",
+        )
+    table = _mapping(request.get("table"))
+    recorded = RecordedTable(
+        source=str(job.spec["source"]),
+        text_column=str(table.get("text_column", "")),
+        id_column=cast("str | None", table.get("id_column")),
+        path=source_path(str(table["path"])) if table else None,
+        allowed_roots=config.allowed_roots,
+        job_id=job.id,
+    )
+    return EmbedRequest(table=recorded, collection=job.collection)
+
+
+def require_same(job: Job, found: Mapping[str, object]) -> None:
+    """Refuse to work on a job with another model, or another chunker, than it was recorded with.
+
+    Args:
+        found: What this process has, by its name in the spec.
+
+    Raises:
+        UsageError: One of them is another one.
+    """
+    if all(job.spec.get(name) == value for name, value in found.items()):
+        return
+    was = ", ".join(f"{name} {job.spec.get(name)}" for name in found)
+    here = ", ".join(f"{name} {value}" for name, value in found.items())
+    raise UsageError(
+        f"job {job.id} was submitted with {was}, and this process would work with {here}",
+        hint="submit the same command again, or bring back the model's earlier files",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedTable:
+    """The table of a recorded job, opened when its rows are asked for.
+
+    Attributes:
+        path: None where the rows came from no file, such as those of stdin.
+    """
+
+    source: str
+    text_column: str
+    id_column: str | None
+    path: str | None
+    allowed_roots: tuple[Path, ...] | None
+    job_id: str
+
+    def rows(self) -> Iterator[TextRows]:
+        """Read the rows; see `TextTable`.
+
+        Raises:
+            UsageError: There is no such table any more.
+        """
+        if self.path is None:
+            raise UsageError(
+                f"the rows of job {self.job_id} are gone, and {self.source} was no file that "
+                "could be read again",
+                hint="submit the texts again: those that are embedded already cost nothing",
+            )
+        from lexigram_ray.ingestion.tables import open_table
+
+        table = open_table(
+            self.path,
+            text_column=self.text_column,
+            id_column=self.id_column,
+            allowed_roots=self.allowed_roots,
+        )
+        return table.rows()
+
+
+def _request_of(job: Job) -> Mapping[str, object]:
+    request = _mapping(job.spec.get(REQUEST))
+    if not request:
+        raise UsageError(
+            f"job {job.id} does not say how it is to be done: an older version has made it",
+            hint=f"run its `lexigram-ray {job.kind}` command again: it goes on with this job",
+        )
+    return request
+
+
+def _recorded_table(table: TextTable) -> dict[str, object] | None:
+    # Tables of files are called by their resolved paths; what a program has at hand is not.
+    path = source_path(table.source)
+    if not os.path.isabs(path) or not os.path.lexists(path):
+        return None
+    return {
+        "path": table.source,
+        "text_column": table.text_column,
+        "id_column": table.id_column,
+    }
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.abspath(path.expanduser()))
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return cast("Mapping[str, Any]", value) if isinstance(value, dict) else {}

@@ -1,0 +1,170 @@
+"""Doing a job that has ended once more, as a new one: all of it, or only what failed.
+
+A final job never changes, so a retry is a job of its own that names it (`retry_of`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from lexigram_ray.core.errors import UsageError
+from lexigram_ray.core.ids import source_name, source_path
+from lexigram_ray.core.types import JobStatus, Outcome
+from lexigram_ray.jobs.records import Job, Submission
+from lexigram_ray.jobs.requests import EMBED, INGEST, REQUEST, spec_key_of
+from lexigram_ray.jobs.staged import SUFFIX
+from lexigram_ray.jobs.store import Store
+from lexigram_ray.jobs.watching import Counts
+
+_Planned = tuple[Submission, tuple[str, ...]]
+
+MOST_PATHS = 1_000
+"""Of a job's request; where more documents have failed, the folders that hold them are named."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """A recorded retry. It is worked on by whoever claims it.
+
+    Attributes:
+        job: The new job, or the unfinished one that asks for the same already.
+        created: Whether it was made now.
+        notes: Sentences for the user.
+    """
+
+    job: Job
+    created: bool
+    notes: tuple[str, ...] = ()
+
+
+def retry(store: Store, jobs: Sequence[Job], *, failed_only: bool, staged: Path) -> list[Retry]:
+    """Record new jobs that do final ones again: all of them, or none.
+
+    Args:
+        failed_only: Only what failed: of an ingestion the failed documents, with their remembered
+            failures forgotten. An embedding job reads its whole table either way: rows that stand
+            in the collection are not embedded again.
+        staged: The folder of staged tables.
+
+    Raises:
+        UsageError: A job is not over, has no failed records, or cannot be repeated: it was
+            recorded without its request, or its input is gone.
+    """
+    planned = [_plan(store, job, failed_only=failed_only, staged=staged) for job in jobs]
+    recorded = store.submit_many([submission for submission, _ in planned])
+    return [
+        Retry(job=job, created=created, notes=notes)
+        for (job, created), (_, notes) in zip(recorded, planned, strict=True)
+    ]
+
+
+def _plan(store: Store, job: Job, *, failed_only: bool, staged: Path) -> _Planned:
+    _check_over(job)
+    request = _request_of(job)
+    if failed_only and job.kind == INGEST:
+        return _only_failed_documents(store, job, request)
+    if failed_only and not Counts.of(job).failed:
+        raise _nothing_failed(job)
+    if job.kind == EMBED:
+        _check_table(job, request, staged)
+    return _again(job, job.spec), ()
+
+
+def _check_over(job: Job) -> None:
+    if not job.status.is_final:
+        raise UsageError(
+            f"job {job.id} is {job.status.value}: only a job that has ended can be retried",
+            hint=f"`lexigram-ray jobs watch {job.id}`, or cancel it first",
+        )
+
+
+def _request_of(job: Job) -> dict[str, object]:
+    request = job.spec.get(REQUEST)
+    if not isinstance(request, dict):
+        raise UsageError(
+            f"job {job.id} cannot be repeated: an older version recorded it without its request",
+            hint=f"run its {job.kind} command again: what is done already is not done twice",
+        )
+    return cast("dict[str, object]", request)
+
+
+def _only_failed_documents(store: Store, job: Job, request: dict[str, object]) -> _Planned:
+    failed = _failed_sources(store, job)
+    if not failed:
+        raise _nothing_failed(job)
+    there = [source for source in failed if os.path.lexists(source_path(source))]
+    if not there:
+        raise UsageError(
+            f"none of the {len(failed):,} documents that failed in job {job.id} is there any more",
+            hint="nothing is left to retry; --prune of `ingest` removes what is gone",
+        )
+    again: dict[str, object] = {"retry_failed": True, "prune": False}
+    identity: dict[str, object] = {}
+    if len(there) <= MOST_PATHS:
+        again["paths"] = there
+        # As an ingestion of these paths would name itself.
+        identity["paths"] = sorted(
+            source_name(Path(os.path.realpath(source_path(source)))) for source in there
+        )
+    gone = len(failed) - len(there)
+    notes = (f"left out, because they are gone: {gone:,} of {len(failed):,}",) if gone else ()
+    return _again(job, job.spec | identity | {REQUEST: request | again}), notes
+
+
+def _failed_sources(store: Store, job: Job) -> list[str]:
+    """Return the sources of documents that failed, also where the job has left no report."""
+    reported = job.summary.get("problems")
+    problems = cast("list[dict[str, str]]", reported) if isinstance(reported, list) else []
+    sources = {
+        problem["source"] for problem in problems if problem["outcome"] == Outcome.FAILED.value
+    }
+    # More than are named as paths need not be read to know that they are too many.
+    units = store.failed_units(job.id, limit=MOST_PATHS + 1)
+    return sorted(sources | {unit.source for unit in units})
+
+
+def _nothing_failed(job: Job) -> UsageError:
+    ended = "was completed" if job.status is JobStatus.COMPLETED else f"ended {job.status.value}"
+    return UsageError(
+        f"no record of job {job.id} has failed: it {ended}",
+        hint=f"`lexigram-ray jobs retry {job.id}`, without --failed, does all of it again",
+    )
+
+
+def _check_table(job: Job, request: dict[str, object], staged: Path) -> None:
+    """Refuse what could only fail: what made the vectors, or the rows, is no longer there."""
+    if request.get("provider") is not None:
+        raise UsageError(
+            f"job {job.id} embedded with an object of the program that submitted it "
+            f"({request['provider']}), which only that program has",
+            hint="run that program's call again: rows that stand are not embedded again",
+        )
+    if (staged / f"{job.spec.get('rows')}{SUFFIX}").exists():
+        return
+    table = request.get("table")
+    path = cast("Mapping[str, object]", table).get("path") if isinstance(table, dict) else None
+    if path is None:
+        raise UsageError(
+            f"the texts of job {job.id} came from no file, and are no longer kept",
+            hint="give the same texts to `lexigram-ray embed` again",
+        )
+    if not os.path.lexists(source_path(str(path))):
+        raise UsageError(
+            f"the table of job {job.id} is gone: {path}",
+            hint="put it back, or run `lexigram-ray embed` on where it is now",
+        )
+
+
+def _again(job: Job, spec: dict[str, object]) -> Submission:
+    return Submission(
+        kind=job.kind,
+        collection=job.collection,
+        spec=spec,
+        spec_key=spec_key_of(spec),
+        priority=job.priority,
+        retry_of=job.id,
+    )

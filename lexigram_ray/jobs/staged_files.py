@@ -1,0 +1,148 @@
+"""The staged rows of embedding jobs on disk: there before a job is, and while one needs them."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from lexigram_ray.core.config import WorkersConfig
+from lexigram_ray.core.errors import UsageError
+from lexigram_ray.core.types import JobStatus
+from lexigram_ray.ingestion.tables import TextTable
+from lexigram_ray.jobs.embed_run import EmbedInterrupted
+from lexigram_ray.jobs.records import Job, Owner
+from lexigram_ray.jobs.requests import EMBED
+from lexigram_ray.jobs.staged import SUFFIX, StagedTable
+from lexigram_ray.jobs.staged_sidecar import SUFFIX as SIDECAR_SUFFIX
+from lexigram_ray.jobs.staged_sidecar import read_staged_table, sidecar_of
+from lexigram_ray.jobs.staging import StagingStopped, stage
+from lexigram_ray.jobs.store import Store
+
+CLEARING_SECONDS = 30.0
+ABANDONED_AFTER_SECONDS = 24 * 3600.0
+JOBS_AT_ONCE = 1_000
+
+OnRead = Callable[[int], None]
+"""Is given the rows read so far."""
+
+
+def staged_rows(
+    config: WorkersConfig, table: TextTable, on_read: OnRead, stop: threading.Event
+) -> StagedTable:
+    """Stage a table; see `staging.stage`.
+
+    Raises:
+        EmbedInterrupted: `stop` was set.
+    """
+    try:
+        return stage(
+            table,
+            config.paths.staged,
+            on_progress=on_read,
+            keep_on=lambda: not stop.is_set(),
+        )
+    except StagingStopped:
+        raise EmbedInterrupted("", None) from None
+
+
+def still_staged(
+    config: WorkersConfig,
+    table: TextTable,
+    staged: StagedTable,
+    on_read: OnRead,
+    stop: threading.Event,
+) -> StagedTable:
+    """Return staged rows that are there; another job over the same ones may have cleared them away.
+
+    Call it in their turn, and record the job that wants them before the turn ends.
+
+    Raises:
+        UsageError: The table has changed since it was staged.
+        EmbedInterrupted: `stop` was set.
+    """
+    if staged.path.exists() and sidecar_of(staged.path).exists():
+        return staged
+    again = staged_rows(config, table, on_read, stop)
+    if again.digest != staged.digest:
+        raise UsageError(
+            f"{table.source} changed while it was read", hint="run the same command again"
+        )
+    return again
+
+
+def rows_of_job(
+    config: WorkersConfig, job: Job, table: TextTable, on_read: OnRead, stop: threading.Event
+) -> StagedTable:
+    """Return the staged rows of a recorded job; its table is read only where they are gone.
+
+    Raises:
+        UsageError: The table is needed, and is gone or has changed since.
+        EmbedInterrupted: `stop` was set.
+    """
+    digest = str(job.spec.get("rows"))
+    staged = read_staged_table(config.paths.staged / f"{digest}{SUFFIX}", table.source)
+    if staged is not None:
+        return staged
+    again = staged_rows(config, table, on_read, stop)
+    if again.digest != digest:
+        raise UsageError(
+            f"the rows of job {job.id} are gone, and {table.source} has changed since it was "
+            "submitted",
+            hint="submit the table as it is now: rows that are embedded already cost nothing",
+        )
+    return again
+
+
+def turn_of(store: Store, digest: str, owner: Owner) -> AbstractContextManager[None]:
+    """Return the turn of all who make, want or clear away the rows of this digest."""
+    return store.turn(f"staged:{digest}", owner, CLEARING_SECONDS)
+
+
+def discard(store: Store, staged: StagedTable, owner: Owner) -> None:
+    """Remove staged rows that no unfinished job has: this job's, and those left by killed ones."""
+    folder = staged.path.parent
+    left = {digest for digest in _digests(folder) if _is_abandoned(folder, digest)}
+    for digest in (staged.digest, *sorted(left - {staged.digest})):
+        with turn_of(store, digest, owner):
+            # Asked within the turn: who submits a job over these rows does so in it.
+            is_ours = digest == staged.digest
+            if (is_ours or _is_abandoned(folder, digest)) and digest not in _wanted(store):
+                for path in _files(folder, digest):
+                    path.unlink(missing_ok=True)
+
+
+def _wanted(store: Store) -> set[str]:
+    """Return the digests that unfinished jobs have."""
+    # Running ones twice: a job that went back to waiting, or began, between two looks is seen.
+    looks = (JobStatus.RUNNING, JobStatus.PENDING, JobStatus.RUNNING)
+    return {str(job.spec.get("rows")) for status in looks for job in _jobs(store, status)}
+
+
+def _jobs(store: Store, status: JobStatus) -> Generator[Job]:
+    cursor: str | None = None
+    while True:
+        jobs, cursor = store.list_jobs(status=status, kind=EMBED, limit=JOBS_AT_ONCE, cursor=cursor)
+        yield from jobs
+        if cursor is None:
+            return
+
+
+def _digests(folder: Path) -> set[str]:
+    return {path.stem for path in folder.iterdir() if path.suffix in (SUFFIX, SIDECAR_SUFFIX)}
+
+
+def _files(folder: Path, digest: str) -> tuple[Path, Path]:
+    rows = folder / f"{digest}{SUFFIX}"
+    return rows, sidecar_of(rows)
+
+
+def _is_abandoned(folder: Path, digest: str) -> bool:
+    newest = 0.0
+    for path in _files(folder, digest):
+        with contextlib.suppress(FileNotFoundError):
+            newest = max(newest, path.stat().st_mtime)
+    return time.time() - newest > ABANDONED_AFTER_SECONDS

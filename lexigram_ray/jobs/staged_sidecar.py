@@ -1,0 +1,104 @@
+"""What a staged table's file does not hold, in a file beside it: refused rows and how it is cut.
+
+With both of them, any process goes on with a job whose input is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from lexigram_ray.core.types import Failure, FailureCategory
+from lexigram_ray.jobs.staged import RefusedRow, StagedTable, units_of
+
+FORMAT: Final = 1
+SUFFIX: Final = ".json"
+TEMPORARY: Final = ".staging-"
+
+
+def sidecar_of(path: Path) -> Path:
+    """Return the sidecar's path from that of the staged rows."""
+    return path.with_suffix(SUFFIX)
+
+
+def write_sidecar(
+    path: Path,
+    *,
+    read: int,
+    rows: Sequence[int],
+    characters: Sequence[int],
+    refused: Sequence[RefusedRow],
+) -> None:
+    """Write the sidecar of the staged rows at `path`; it is durable once its folder is synced.
+
+    Args:
+        path: Of the rows' file.
+        read: Rows of the input.
+        rows: Of each record batch.
+        characters: In the texts of each record batch.
+        refused: Rows of the input that are not in the file.
+
+    Raises:
+        OSError: It cannot be written; what was there stays.
+    """
+    # A wrong column refuses a million rows for one reason.
+    failures = {row.failure: None for row in refused}
+    places = {failure: place for place, failure in enumerate(failures)}
+    content = {
+        "format": FORMAT,
+        "read": read,
+        "rows": list(rows),
+        "characters": list(characters),
+        "failures": [[one.category.value, one.code, one.reason] for one in failures],
+        "refused": [[row.row, row.row_id, places[row.failure]] for row in refused],
+    }
+    temporary = path.parent / f"{TEMPORARY}{secrets.token_hex(8)}"
+    try:
+        with temporary.open("x", encoding="ascii") as file:
+            json.dump(content, file, separators=(",", ":"))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(sidecar_of(path))
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def read_staged_table(path: Path, source: str) -> StagedTable | None:
+    """Return the staged table of a file of rows, or None where it or its sidecar is missing.
+
+    Args:
+        path: Of the rows' file, whose name is their digest.
+        source: What users call the input.
+    """
+    if not path.exists():
+        return None
+    try:
+        content: Any = json.loads(sidecar_of(path).read_text(encoding="ascii"))
+        if content["format"] != FORMAT:
+            return None
+        failures = [
+            Failure(category=FailureCategory(category), code=code, reason=reason)
+            for category, code, reason in content["failures"]
+        ]
+        return StagedTable(
+            source=source,
+            path=path,
+            digest=path.stem,
+            read=content["read"],
+            rows=sum(content["rows"]),
+            characters=sum(content["characters"]),
+            units=units_of(content["rows"], content["characters"]),
+            refused=tuple(
+                RefusedRow(row=row, row_id=row_id, failure=failures[place])
+                for row, row_id, place in content["refused"]
+            ),
+        )
+    except (FileNotFoundError, ValueError, LookupError, TypeError):
+        # Another version's, or damaged: the input is read once more, if it is still there.
+        return None
