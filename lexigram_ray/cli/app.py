@@ -28,10 +28,14 @@ from lexigram_ray.cli.invocation import (
     JsonOption,
     StateOption,
 )
+from lexigram_ray.cli.jobs import jobs_app
 from lexigram_ray.cli.messages import log_to
 from lexigram_ray.cli.output import printable, say
 from lexigram_ray.cli.search import search
+from lexigram_ray.cli.status import status
+from lexigram_ray.cli.store import store_app
 from lexigram_ray.cli.stray import open_closed_streams
+from lexigram_ray.cli.up import down, up
 
 WORK = frozenset({"embed", "ingest"})
 """Names of the threads that do a run's work."""
@@ -108,6 +112,7 @@ def root(
       lexigram-ray ingest ~/papers --collection papers
       lexigram-ray embed reviews.parquet --collection reviews
       lexigram-ray search "how are leases renewed" --collection papers
+      lexigram-ray jobs list
       lexigram-ray collections list
       lexigram-ray doctor
 
@@ -134,8 +139,13 @@ app.command("embed", help=help_of(embed), short_help="Embed a table of texts.")(
 app.command("search", help=help_of(search), short_help="Find passages that answer a question.")(
     search
 )
+app.command("up", help=help_of(up), short_help="Start what works on submitted jobs.")(up)
+app.command("status", help=help_of(status), short_help="Show what is up, and the jobs.")(status)
+app.command("down", help=help_of(down), short_help="End what `up` has started.")(down)
 app.command("doctor", help=help_of(doctor), short_help="Check this machine and its settings.")(
     doctor
 )
 app.add_typer(collections_app, name="collections", short_help="List, show and drop collections.")
+app.add_typer(jobs_app, name="jobs", short_help="List, show, watch, cancel and retry jobs.")
 app.add_typer(cache_app, name="cache", short_help="Show, clean and clear the embedding cache.")
+app.add_typer(store_app, name="store", short_help="Back up, restore and move the job store.")

@@ -24,6 +24,18 @@ COMMANDS = [
     ("cache", "show"),
     ("cache", "clean"),
     ("cache", "clear"),
+    ("jobs",),
+    ("jobs", "list"),
+    ("jobs", "show"),
+    ("jobs", "watch"),
+    ("jobs", "cancel"),
+    ("jobs", "retry"),
+    ("store",),
+    ("store", "backup"),
+    ("store", "restore"),
+    ("up",),
+    ("down",),
+    ("status",),
     ("doctor",),
 ]
 HEAVY = ("torch", "ray", "lance", "lancedb", "openvino", "sqlalchemy", "pydantic_settings")

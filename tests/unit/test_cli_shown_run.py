@@ -66,6 +66,22 @@ def test_a_signal_stops_the_work_and_says_what_is_kept_and_how_to_go_on(
     )
 
 
+def test_a_stop_beside_up_says_that_the_job_goes_on_and_how_to_end_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def work(show: Show, stop: threading.Event) -> EmbedReport:
+        show(EmbedMoment(EmbedProgress(phase="embedding", job_id="0192")))
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.wait(4)
+        return replace(make_report(), status=JobStatus.PENDING)
+
+    run_shown(work, invocation=INVOCATION, display=Silent(), goes_on=lambda: True)
+
+    said = capsys.readouterr().err
+    assert "note: `lexigram-ray up` goes on with the job\nend it with: " in said
+    assert f"{INVOCATION.suggest('jobs', 'cancel', '0192')}\n" in said
+
+
 def test_a_stop_before_there_was_a_job_says_so_and_names_the_same_command() -> None:
     def work(_show: Show, _stop: threading.Event) -> EmbedReport:
         raise EmbedInterrupted("", None)

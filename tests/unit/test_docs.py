@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -68,6 +69,8 @@ def test_every_setting_in_the_readme_exists_with_its_default() -> None:
 def _written(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, dict):
+        return json.dumps(value)
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

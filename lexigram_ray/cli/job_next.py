@@ -1,0 +1,92 @@
+"""What to do next with a job, as lines that can be copied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from lexigram_ray.cli.job_words import at, waits_for_a_worker
+from lexigram_ray.cli.output import printable, say
+from lexigram_ray.core.types import JobStatus
+from lexigram_ray.jobs.watching import Counts
+
+if TYPE_CHECKING:
+    from lexigram_ray.cli.invocation import Invocation
+    from lexigram_ray.core.config import WorkersConfig
+    from lexigram_ray.jobs.records import Job
+
+STYLES = {"note": "bold"}
+
+
+def is_up(config: WorkersConfig) -> bool:
+    """Return whether `up` has started what works on recorded jobs, and it has not ended since."""
+    from lexigram_ray.runtime.cluster_file import noted_cluster
+
+    noted = noted_cluster(config)
+    return noted is not None and (noted.head is None or noted.head.is_running())
+
+
+def say_next(
+    job: Job,
+    invocation: Invocation,
+    now: datetime,
+    *,
+    has_workers: bool,
+    orphaned: bool = False,
+    is_watched: bool = False,
+) -> None:
+    """Say on stderr what can be done now.
+
+    Args:
+        has_workers: Whether something is up that works on recorded jobs.
+        orphaned: Whether the process that worked on it is gone.
+        is_watched: Whether the user has just watched it.
+    """
+    if waits_for_a_worker(job, now) or orphaned:
+        steps = _before_a_worker(job, invocation, has_workers=has_workers, orphaned=orphaned)
+    else:
+        steps = _steps(job, invocation, now, is_watched=is_watched)
+    for label, line in steps:
+        say(printable(line), label=label, style=STYLES.get(label, "cyan"))
+
+
+def _before_a_worker(
+    job: Job, invocation: Invocation, *, has_workers: bool, orphaned: bool
+) -> Iterator[tuple[str, str]]:
+    if orphaned:
+        yield "note", "the process that worked on it is gone: the next worker goes on with it"
+    elif has_workers:
+        yield "note", "it waits for its turn"
+    else:
+        yield "note", "nothing works on recorded jobs yet"
+    if has_workers:
+        yield "watch with", invocation.suggest("jobs", "watch", job.id)
+    else:
+        yield "try", invocation.suggest("up")
+
+
+def _steps(
+    job: Job, invocation: Invocation, now: datetime, *, is_watched: bool
+) -> Iterator[tuple[str, str]]:
+    match job.status:
+        case JobStatus.PENDING:
+            yield "note", f"it waits until {at(job.run_after or now, now)}"
+        case JobStatus.RUNNING:
+            if not is_watched:
+                yield "watch with", invocation.suggest("jobs", "watch", job.id)
+        case JobStatus.COMPLETED:
+            yield from _after_completion(job, invocation)
+        case JobStatus.FAILED | JobStatus.CANCELLED:
+            if is_watched and job.status is JobStatus.FAILED:
+                yield "more with", invocation.suggest("jobs", "show", job.id, "--traceback")
+            yield "try", invocation.suggest("jobs", "retry", job.id)
+
+
+def _after_completion(job: Job, invocation: Invocation) -> Iterator[tuple[str, str]]:
+    counts = Counts.of(job)
+    if counts.failed:
+        yield "try", invocation.suggest("jobs", "retry", job.id, "--failed")
+    if counts.done > counts.failed:
+        line = invocation.suggest("search", "your question", "--collection", job.collection)
+        yield "search with", line

@@ -1,0 +1,95 @@
+"""`lexigram-ray status`: what is up, and what it works on."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, cast
+
+import typer
+
+from lexigram_ray.cli.exit_codes import EXIT_DONE, EXIT_UNREACHABLE
+from lexigram_ray.cli.invocation import (
+    ConfigOption,
+    DebugOption,
+    Invocation,
+    JsonOption,
+    StateOption,
+)
+from lexigram_ray.cli.output import byte_size, paint, print_table, printable, say, write_line
+from lexigram_ray.cli.stray import stdout_is_for_results
+
+if TYPE_CHECKING:
+    from lexigram_ray.jobs.records import Job
+    from lexigram_ray.runtime.status import ClusterState, Status
+
+
+def status(
+    ctx: typer.Context,
+    *,
+    state: StateOption = None,
+    config: ConfigOption = None,
+    json: JsonOption = False,
+    debug: DebugOption = False,
+) -> int:
+    """Show the cluster that `up` has started or found, its nodes, our actors, and the jobs.
+
+    Examples:
+      lexigram-ray status
+      lexigram-ray status --json | jq .jobs.pending
+
+    It starts nothing. Exit code 4: nothing is up, or the cluster does not answer.
+    """
+    invocation = Invocation.of(ctx, state, config, json=json, debug=debug)
+    settings = invocation.load_config()
+    with stdout_is_for_results(lambda line: say(printable(line), label="output", style="dim")):
+        from lexigram_ray.runtime.status import read_status
+
+        found = read_status(settings)
+    if invocation.json:
+        invocation.answer(found.to_dict())
+    else:
+        _print(found, invocation)
+    return EXIT_DONE if found.is_up else EXIT_UNREACHABLE
+
+
+def _print(found: Status, invocation: Invocation) -> None:
+    _print_cluster(found.cluster, invocation)
+    counts = [f"{number:,} {name.value}" for name, number in found.jobs.items() if number]
+    write_line(sys.stdout, f"jobs       {', '.join(counts) or 'none'}")
+    if found.running:
+        write_line(sys.stdout, "")
+        headers = ("RUNNING", "KIND", "COLLECTION", "PROGRESS", "FAILED", "ATTEMPT")
+        print_table(headers, [_job_row(job) for job in found.running])
+
+
+def _print_cluster(cluster: ClusterState | None, invocation: Invocation) -> None:
+    if cluster is None:
+        write_line(sys.stdout, "cluster    none is up")
+        say(invocation.suggest("up"), label="try", style="cyan")
+        return
+    if cluster.problem is not None:
+        word = paint("does not answer", "red", sys.stdout)
+        where = cluster.address or "a head"
+        write_line(sys.stdout, f"cluster    {where} {word}: {printable(cluster.problem)}")
+        again = invocation.suggest("up") if cluster.started_here else invocation.suggest("down")
+        say(again, label="try", style="cyan")
+        return
+    began = "started by `up`" if cluster.started_here else "was there before `up`"
+    write_line(sys.stdout, f"cluster    {cluster.address} ({began})")
+    write_line(sys.stdout, f"dashboard  {cluster.dashboard or 'none'}")
+    for node in cluster.nodes:
+        gpus = f", {node.gpus:g} GPUs" if node.gpus else ""
+        size = f"{node.cpus:g} CPUs{gpus}, {byte_size(node.memory_bytes)}"
+        write_line(sys.stdout, f"node       {printable(node.name)} ({node.address}): {size}")
+    for actor in cluster.actors:
+        where = "does not answer" if actor.pid is None else f"process {actor.pid} on {actor.node}"
+        write_line(sys.stdout, f"actor      {printable(actor.name)}: {where}")
+    if not cluster.has_queue:
+        say("no queue runs there: submitted jobs wait", label="warning", style="yellow")
+        say(invocation.suggest("up"), label="try", style="cyan")
+
+
+def _job_row(job: Job) -> tuple[str, ...]:
+    shown = cast("dict[str, float]", job.to_dict()["progress"])
+    progress = f"{shown['done']:,}/{shown['total']:,} ({shown['percent']:g} %)"
+    return job.id, job.kind, job.collection, progress, f"{shown['failed']:,}", str(job.attempt)

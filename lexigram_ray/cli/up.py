@@ -1,0 +1,127 @@
+"""`lexigram-ray up` and `down`: who works on what is submitted."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import typer
+
+from lexigram_ray.cli.invocation import (
+    ConfigOption,
+    DebugOption,
+    Invocation,
+    JsonOption,
+    StateOption,
+)
+from lexigram_ray.cli.job_options import AddressOption
+from lexigram_ray.cli.output import count, printable, say, write_line
+from lexigram_ray.cli.stray import stdout_is_for_results
+
+if TYPE_CHECKING:
+    from lexigram_ray.runtime.down import DownReport
+    from lexigram_ray.runtime.up import UpReport
+
+
+def up(
+    ctx: typer.Context,
+    *,
+    address: AddressOption = None,
+    state: StateOption = None,
+    config: ConfigOption = None,
+    json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Start what works on submitted jobs, and let it go on when this command has ended.
+
+    Examples:
+      lexigram-ray up
+      lexigram-ray up --address ray-head:6379
+      lexigram-ray ingest ~/papers --collection papers --no-wait
+      lexigram-ray status
+
+    Without --address, Ray is started on this machine. What is up already is left as it is, and
+    jobs that were left unfinished go on. Commands that need a cluster attach to this one.
+    """
+    invocation = Invocation.of(ctx, state, config, json=json, debug=debug)
+    settings = invocation.load_config()
+    with stdout_is_for_results(_say_stray):
+        from lexigram_ray.runtime.up import up as start
+
+        report = start(settings, address, _say_note)
+    if invocation.json:
+        invocation.answer(report.to_dict())
+    else:
+        _print_up(report, invocation)
+
+
+def down(
+    ctx: typer.Context,
+    *,
+    state: StateOption = None,
+    config: ConfigOption = None,
+    json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """End what `up` has started. Running jobs stop at a safe point, and go on at the next `up`.
+
+    Examples:
+      lexigram-ray down
+      lexigram-ray down --json | jq .given_back
+
+    A cluster that was there before `up` stays; only the actors of this state are ended on it.
+    """
+    invocation = Invocation.of(ctx, state, config, json=json, debug=debug)
+    settings = invocation.load_config()
+    with stdout_is_for_results(_say_stray):
+        from lexigram_ray.runtime.down import down as end
+
+        report = end(settings, _say_note)
+    if invocation.json:
+        invocation.answer(report.to_dict())
+    else:
+        _print_down(report, invocation)
+
+
+def _print_up(report: UpReport, invocation: Invocation) -> None:
+    size = f"{count(report.nodes, 'node')}, {report.cpus:g} CPUs"
+    if report.gpus:
+        size += f", {report.gpus:g} GPUs"
+    began = "started" if report.started_head else "attached"
+    queue = "started" if report.started_queue else "already running"
+    lines = {
+        "cluster": f"{report.address} ({began}; {size})",
+        "dashboard": report.dashboard or "none",
+        "queue": f"{report.queue.name} ({queue}; process {report.queue.pid})",
+        "jobs": f"{report.pending:,} waiting, {report.running:,} running",
+    }
+    for label, text in lines.items():
+        write_line(sys.stdout, f"{label:<9}  {printable(text)}")
+    submit = invocation.suggest("ingest", "PATH", "--collection", "NAME", "--no-wait")
+    say(submit, label="try", style="cyan")
+    say(invocation.suggest("status"), label="try", style="cyan")
+
+
+def _print_down(report: DownReport, invocation: Invocation) -> None:
+    if not report.was_up:
+        say("nothing was up", label="note")
+        return
+    where = report.address or "a head that had not started"
+    if report.ended_head:
+        write_line(sys.stdout, f"ended {where} and its {report.processes} processes")
+    else:
+        write_line(sys.stdout, f"ended the queue on {where}; the cluster stays")
+    for job_id in report.given_back:
+        write_line(sys.stdout, f"job {job_id} stopped at a safe point and waits")
+    for job_id in report.killed:
+        write_line(sys.stdout, f"job {job_id} did not stop in time and was ended; it waits")
+    if report.given_back or report.killed:
+        say(f"{invocation.suggest('up')} goes on with them", label="try", style="cyan")
+
+
+def _say_note(text: str) -> None:
+    say(printable(text), label="note")
+
+
+def _say_stray(line: str) -> None:
+    say(printable(line), label="output", style="dim")
