@@ -1,0 +1,281 @@
+"""The head that `up` starts on this machine: a process that outlives the command.
+
+It leads a session of its own. What Ray starts stays in that session, so that `down` finds all of
+it, even what has lost its parent. Free of Ray: Ray runs in the head.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from lexigram_ray.core.config import ENV_PREFIX
+from lexigram_ray.core.errors import ClusterUnreachableError, WorkerError
+
+OBJECT_STORE_BYTES = 512 * 1024 * 1024
+DASHBOARD_PORT = 8265
+START_SECONDS = 90.0
+END_SECONDS = 20.0
+GRACE_SECONDS = 5.0
+POLL_SECONDS = 0.1
+LOOPBACK_ONLY = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""Ray's own variable for clusters of one machine: at 0 it listens on 127.0.0.1 and nowhere else."""
+
+LOOPBACK = "LOCALHOST"
+"""Ray takes localhost and 127.0.0.1 for the machine's address on its network, but not this."""
+
+CLOCK_SECONDS = 1.5
+"""A process's start is reckoned from the time of boot, which moves a little with the clock."""
+
+_RAY = "from ray.scripts.scripts import main; main()"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """A head that `up` has started.
+
+    Attributes:
+        host: Of this machine.
+        pid: Of the process that watches over Ray's; also the id of their session.
+        started_at: Seconds since the epoch; tells it from a later process with the same pid.
+        folder: Ray's sockets, logs, and its address.
+    """
+
+    host: str
+    pid: int
+    started_at: float
+    folder: str
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it was started on this machine."""
+        return self.host == socket.gethostname()
+
+    def is_running(self) -> bool:
+        """Whether its first process runs."""
+        if not self.is_here:
+            return False
+        try:
+            process = psutil.Process(self.pid)
+            return self._is_it(process) and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+    def is_whole(self) -> bool:
+        """Whether it runs and its sockets are there; without them, attaching ends the process."""
+        folder = Path(self.folder)
+        is_up = _address_file(folder).exists()
+        sockets = folder.glob("session_*/sockets/raylet*")
+        return self.is_running() and folder.is_dir() and (any(sockets) or not is_up)
+
+    def processes(self) -> list[psutil.Process]:
+        """Return all of its processes that run, whatever has become of the first one."""
+        if not self.is_here or self._pid_is_anothers():
+            return []
+        return [process for process in psutil.process_iter() if self._is_member(process)]
+
+    def _is_it(self, process: psutil.Process) -> bool:
+        return abs(process.create_time() - self.started_at) < CLOCK_SECONDS
+
+    def _pid_is_anothers(self) -> bool:
+        # The kernel gives no pid away that is still the id of somebody's session.
+        try:
+            return not self._is_it(psutil.Process(self.pid))
+        except psutil.NoSuchProcess:
+            return False
+
+    def _is_member(self, process: psutil.Process) -> bool:
+        try:
+            in_session = os.getsid(process.pid) == self.pid
+            return in_session and process.status() != psutil.STATUS_ZOMBIE
+        except (psutil.NoSuchProcess, ProcessLookupError, PermissionError):
+            return False
+
+
+def start_head(store_id: str, logs: Path, environ: Mapping[str, str] = os.environ) -> Head:
+    """Start a head node of this machine's resources; it has no address yet.
+
+    Args:
+        store_id: Heads of different stores do not meet.
+        logs: Where what it prints goes.
+        environ: Of this process.
+
+    Raises:
+        ClusterUnreachableError: It cannot be started.
+    """
+    folder = _private_folder(store_id)
+    logs.mkdir(parents=True, exist_ok=True)
+    with _log(logs).open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _RAY, *_arguments(folder)],
+            env=_environment(environ),
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    return Head(
+        host=socket.gethostname(),
+        pid=process.pid,
+        started_at=psutil.Process(process.pid).create_time(),
+        folder=str(folder),
+    )
+
+
+def address_of(head: Head, logs: Path) -> str:
+    """Wait until a head that was started has an address.
+
+    Args:
+        logs: As given to `start_head`.
+
+    Raises:
+        ClusterUnreachableError: It has ended, or takes too long.
+    """
+    file, log = _address_file(Path(head.folder)), _log(logs)
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        with suppress(FileNotFoundError):
+            if address := file.read_text(encoding="ascii").strip():
+                return f"{LOOPBACK}:{address.rpartition(':')[2]}"
+        if not head.is_running():
+            raise ClusterUnreachableError(
+                f"Ray does not start on this machine: {_last_line(log)}",
+                hint=f"check free memory and disk, and {log}",
+            )
+        time.sleep(POLL_SECONDS)
+    raise ClusterUnreachableError(
+        f"Ray has not started within {START_SECONDS:.0f} s", hint=f"look into {log}"
+    )
+
+
+def end_head(head: Head) -> int:
+    """End a head and all of its processes, and return how many there were.
+
+    Its logs stay until the next one is started.
+
+    Raises:
+        WorkerError: Some of them do not end.
+    """
+    members = _with_descendants(head.processes())
+    # The first one ends the others in good order; what is left then has lost its parent.
+    steps = [
+        ([each for each in members if each.pid == head.pid], signal.SIGTERM, END_SECONDS),
+        (members, signal.SIGTERM, GRACE_SECONDS),
+        (members, signal.SIGKILL, GRACE_SECONDS),
+    ]
+    for processes, number, seconds in steps:
+        _signal(processes, number)
+        _wait(head, members, seconds if processes else 0.0)
+    if left := _left(head, members):
+        pids = " ".join(str(process.pid) for process in left)
+        raise WorkerError(f"processes of the cluster do not end: {pids}", hint=f"kill -9 {pids}")
+    return len(members)
+
+
+def _arguments(folder: Path) -> Sequence[str]:
+    return (
+        "start", "--head", "--block", "--port=0", f"--temp-dir={folder}",
+        "--include-dashboard=true", f"--dashboard-port={_free_port(DASHBOARD_PORT)}",
+        f"--ray-client-server-port={_free_port(0)}", f"--object-store-memory={OBJECT_STORE_BYTES}",
+        "--disable-usage-stats",
+    )  # fmt: skip
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, str]:
+    # Every worker inherits it: settings come with the actors, and secrets do not belong here.
+    kept = {
+        name: value
+        for name, value in environ.items()
+        if not name.upper().startswith((ENV_PREFIX, "LEXIGRAM_RAY_")) and name != "RAY_ADDRESS"
+    }
+    return {"RAY_AUTH_MODE": "token"} | kept | {LOOPBACK_ONLY: "0"}
+
+
+def _private_folder(store_id: str) -> Path:
+    # Short, because sockets lie below it whose paths may have 107 bytes.
+    folder = Path(tempfile.gettempdir()) / f"lexigram-ray-{os.getuid()}" / store_id[:8]
+    for each in (folder.parent, folder):
+        with suppress(FileExistsError):
+            each.mkdir(mode=0o700)
+        found = each.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+            raise ClusterUnreachableError(
+                f"{each} belongs to somebody else",
+                hint="have it removed, or set TMPDIR to a folder of your own",
+            )
+    for old in folder.iterdir():
+        if old.is_dir() and not old.is_symlink():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            old.unlink()
+    return folder
+
+
+def _log(logs: Path) -> Path:
+    return logs / "ray-head.log"
+
+
+def _address_file(folder: Path) -> Path:
+    return folder / "ray_current_cluster"
+
+
+def _free_port(wanted: int) -> int:
+    for port in (wanted, 0):
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return int(probe.getsockname()[1])
+    raise ClusterUnreachableError(
+        "this machine has no free port for Ray's dashboard", hint="close some connections"
+    )
+
+
+def _with_descendants(members: Iterable[psutil.Process]) -> set[psutil.Process]:
+    # A parser has a session of its own, so that it can be killed with all that it starts.
+    family = set[psutil.Process]()
+    for member in members:
+        with suppress(psutil.NoSuchProcess):
+            family |= {member, *member.children(recursive=True)}
+    return family
+
+
+def _left(head: Head, members: Iterable[psutil.Process]) -> list[psutil.Process]:
+    left = set(head.processes())
+    for member in members:
+        with suppress(psutil.NoSuchProcess):
+            if member.is_running() and member.status() != psutil.STATUS_ZOMBIE:
+                left.add(member)
+    return sorted(left, key=lambda process: process.pid)
+
+
+def _signal(processes: Iterable[psutil.Process], number: signal.Signals) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
+
+
+def _wait(head: Head, members: Iterable[psutil.Process], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and _left(head, members):
+        time.sleep(POLL_SECONDS)
+
+
+def _last_line(log: Path) -> str:
+    with suppress(OSError):
+        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return lines[-1] if lines else "it printed nothing"
+    return "it has left no log"

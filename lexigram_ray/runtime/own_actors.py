@@ -1,0 +1,199 @@
+"""The detached actors of a store on the cluster that this process is attached to."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError, RayError
+
+from lexigram_ray.core.config import WorkersConfig
+from lexigram_ray.core.errors import ClusterUnreachableError
+from lexigram_ray.core.ids import hash_text
+from lexigram_ray.jobs.store import Store
+from lexigram_ray.runtime.actor_names import (
+    job_id_of,
+    kill_actor,
+    names_in_use,
+    queue_name,
+    queue_prefix,
+)
+from lexigram_ray.runtime.cluster import NAMESPACE
+from lexigram_ray.runtime.queue_actor import JobQueueActor
+
+ANSWER_SECONDS = 60.0
+LOOK_SECONDS = 5.0
+STOP_SECONDS = 10.0
+LEAST_DRAIN_SECONDS = 30.0
+POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActorState:
+    """An actor as it is now.
+
+    Attributes:
+        pid: None where it does not answer.
+        node: Name of its machine.
+    """
+
+    name: str
+    pid: int | None
+    node: str | None
+
+    def to_dict(self) -> dict[str, object]:
+        """Return what `status --json` prints."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drained:
+    """What has become of the actors of a store.
+
+    Attributes:
+        queues: Names of the queues that were ended.
+        given_back: Ids of jobs whose runners have ended in good order.
+        killed: Ids of jobs whose runners had to be killed; nothing is lost by that either.
+    """
+
+    queues: tuple[str, ...]
+    given_back: tuple[str, ...]
+    killed: tuple[str, ...]
+
+
+def ensure_queue(config: WorkersConfig, store_id: str) -> tuple[ActorState, bool]:
+    """Have a queue of these settings and this code run, in place of any other of the store.
+
+    Returns:
+        The queue, and whether it was started now.
+
+    Raises:
+        ClusterUnreachableError: It does not begin.
+    """
+    name, key = queue_name(store_id), _settings_key(config)
+    for other in _names(queue_prefix(store_id)):
+        if other != name or _settings_of(other) != key:
+            _end_queue(other)
+    was_there = bool(_names(name))
+    queue = (
+        ray.remote(JobQueueActor)
+        .options(
+            name=name,
+            namespace=NAMESPACE,
+            lifetime="detached",
+            get_if_exists=True,
+            num_cpus=0,
+            max_restarts=-1,
+            max_task_retries=-1,
+        )
+        .remote(config, name, key)
+    )
+    state = _state(name, queue, ANSWER_SECONDS)
+    if state.pid is None:
+        raise ClusterUnreachableError(
+            f"the job queue {name} does not begin on the cluster",
+            hint="`ray status` shows what the cluster lacks, `ray list actors --detail` why",
+        )
+    return state, not was_there
+
+
+def states_of(store: Store) -> list[ActorState]:
+    """Return the queue of a store, and the runners of its jobs."""
+    names = [*_names(queue_prefix(store.store_id)), *_runners(store)]
+    return [_state(name, _handle(name), LOOK_SECONDS) for name in names]
+
+
+def drain(config: WorkersConfig, store: Store, tell: Callable[[str], None]) -> Drained:
+    """End the queue and the runners of a store; their jobs are pending then, and resumable.
+
+    Args:
+        tell: Is given what is waited for.
+    """
+    queues = _names(queue_prefix(store.store_id))
+    for name in queues:
+        _end_queue(name)
+    runners = _runners(store)
+    if runners:
+        tell(f"waiting for {len(runners)} running job(s) to reach a safe point")
+    for name in runners:
+        with suppress(RayError, ValueError):
+            _handle(name).stop.remote()
+    left = _wait_for_end(runners, max(LEAST_DRAIN_SECONDS, config.jobs.lease_seconds))
+    for name in left:
+        kill_actor(name)
+    return Drained(
+        queues=tuple(queues),
+        given_back=tuple(runners[name] for name in runners if name not in left),
+        killed=tuple(runners[name] for name in left),
+    )
+
+
+def dashboard_url() -> str | None:
+    """Return the address of the cluster's dashboard."""
+    # Of what `ray.init` has returned; asked again, it returns the same.
+    url = ray.init(ignore_reinit_error=True, logging_level=logging.ERROR).dashboard_url
+    return f"http://{url}" if url else None
+
+
+def _names(prefix: str) -> list[str]:
+    return sorted(name for name in names_in_use() if name.startswith(prefix))
+
+
+def _runners(store: Store) -> dict[str, str]:
+    """Return the job's id by the runner's name; other stores may have runners on a cluster."""
+    found = {name: job_id_of(name) for name in sorted(names_in_use())}
+    return {name: job_id for name, job_id in found.items() if job_id and store.get(job_id)}
+
+
+def _handle(name: str) -> Any:
+    return ray.get_actor(name, namespace=NAMESPACE)
+
+
+def _state(name: str, handle: Any, seconds: float) -> ActorState:
+    told = _ask(handle, seconds)
+    return ActorState(name=name, pid=told.get("pid"), node=told.get("node"))
+
+
+def _ask(handle: Any, seconds: float) -> dict[str, Any]:
+    try:
+        return ray.get(handle.describe.remote(), timeout=seconds)
+    except (GetTimeoutError, RayError):
+        return {}
+
+
+def _settings_of(name: str) -> str | None:
+    try:
+        return _ask(_handle(name), LOOK_SECONDS).get("settings_key")
+    except ValueError:
+        return None
+
+
+def _settings_key(config: WorkersConfig) -> str:
+    secret = config.embedding.server.api_key
+    told = [config.model_dump(mode="json"), secret.get_secret_value() if secret else ""]
+    return hash_text(json.dumps(told, sort_keys=True))
+
+
+def _end_queue(name: str) -> None:
+    # Asked first, so that no runner is being started while the runners are looked for.
+    with suppress(RayError, ValueError, GetTimeoutError):
+        ray.get(_handle(name).stop.remote(STOP_SECONDS), timeout=STOP_SECONDS + LOOK_SECONDS)
+    kill_actor(name)
+    _wait_for_end([name], STOP_SECONDS)
+
+
+def _wait_for_end(names: Sequence[str] | dict[str, str], seconds: float) -> list[str]:
+    """Return those that have not ended in time."""
+    deadline = time.monotonic() + seconds
+    while True:
+        alive = names_in_use()
+        left = [name for name in names if name in alive]
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(POLL_SECONDS)

@@ -1,0 +1,170 @@
+"""The actor that starts a runner for each job whose turn it is."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+from datetime import UTC, datetime
+
+from lexigram_ray.core.config import WorkersConfig
+from lexigram_ray.core.types import FailureCategory, JobStatus
+from lexigram_ray.jobs.giving_up import is_lost_for_good, losses_in_a_row, wait_after_losses
+from lexigram_ray.jobs.owner import Owner
+from lexigram_ray.jobs.records import ERROR, Claim, Job
+from lexigram_ray.jobs.store import Store
+from lexigram_ray.runtime.actor_log import log_to_worker_file
+from lexigram_ray.runtime.actor_names import job_id_of, kill_actor, names_in_use, runner_name
+from lexigram_ray.runtime.job_runner import start_runner
+
+KINDS = ("ingest", "embed")
+POLL_SECONDS = 0.5
+LOOK_AHEAD = 16
+"""Jobs looked at beyond those that may run: the first ones may have to wait after a death."""
+
+PAUSE_SECONDS = 5.0
+AGAIN_SECONDS = 3.0
+"""Between two runners of one job: what cannot even begin is not tried twice a second."""
+
+CLAIM_SECONDS = 90.0
+"""A runner that has not claimed its job by then never will."""
+
+logger = logging.getLogger("lexigram_ray")
+
+
+class JobQueueActor:
+    """Looks into the store twice a second. It holds nothing that the store does not.
+
+    Args:
+        name: Its own.
+        settings_key: Tells one configuration from another.
+    """
+
+    def __init__(self, config: WorkersConfig, name: str, settings_key: str) -> None:
+        log_to_worker_file()
+        self._config = config
+        self._name = name
+        self._settings_key = settings_key
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="queue", daemon=True)
+        self._thread.start()
+
+    def __repr__(self) -> str:
+        return self._name
+
+    def describe(self) -> dict[str, object]:
+        """Return where it runs, and with which settings."""
+        return {
+            "pid": os.getpid(),
+            "node": socket.gethostname(),
+            "settings_key": self._settings_key,
+        }
+
+    def stop(self, seconds: float) -> None:
+        """Start no runner any more; return once none is being started, or the time is over."""
+        logger.info("%s hands out no more jobs", self._name)
+        self._ending.set()
+        self._thread.join(seconds)
+
+    def _run(self) -> None:
+        logger.info("%s begins", self._name)
+        while not self._ending.is_set():
+            try:
+                with Store.open(self._config.paths.store_url) as store:
+                    queue = RunnerStarter(self._config, store)
+                    while not self._ending.wait(POLL_SECONDS):
+                        queue.look()
+            except Exception:
+                # Whatever it is, it may pass; nobody else hands the jobs out.
+                logger.exception("%s looks again in %.0f s", self._name, PAUSE_SECONDS)
+                self._ending.wait(PAUSE_SECONDS)
+
+
+class RunnerStarter:
+    """Starts runners for what the store says is due, as many as may work at once."""
+
+    def __init__(self, config: WorkersConfig, store: Store) -> None:
+        self._config = config
+        self._store = store
+        self._me = Owner.current()
+        self._started = dict[str, float]()
+        self._idle = dict[str, dict[str, float]]()
+
+    def look(self) -> None:
+        """Look once, and start what is to be started."""
+        lease = self._config.jobs.lease_seconds
+        for job_id in self._store.fail_overdue(self._me, turn_seconds=lease):
+            logger.warning("job %s has failed: its deadline has passed", job_id)
+        for kind in KINDS:
+            self._look_at(kind, self._config.jobs.concurrency.get(kind, 1))
+
+    def _look_at(self, kind: str, most: int) -> None:
+        free = most - self._store.running(kind)
+        if free <= 0:
+            return
+        ready = self._store.ready([kind], limit=most + LOOK_AHEAD)
+        if not ready:
+            return
+        names = names_in_use()
+        starting = self._starting(kind, names, {job.id for job in ready})
+        free -= len(starting)
+        for job in ready:
+            if free <= 0:
+                return
+            if runner_name(job) not in names and self._start(job):
+                free -= 1
+
+    def _starting(self, kind: str, names: set[str], ready: set[str]) -> list[str]:
+        """Return the runners that have no claim yet, and end those that will not get one."""
+        now = time.monotonic()
+        before = self._idle.get(kind, {})
+        idle = {name: before.get(name, now) for name in names if self._is_idle(name, kind, ready)}
+        for name, since in idle.items():
+            if now - since > CLAIM_SECONDS:
+                logger.warning("%s has no claim after %.0f s: it is ended", name, CLAIM_SECONDS)
+                kill_actor(name)
+        self._idle[kind] = idle
+        return list(idle)
+
+    def _is_idle(self, name: str, kind: str, ready: set[str]) -> bool:
+        job_id = job_id_of(name)
+        job = self._store.get(job_id) if job_id else None
+        if job is None or job.kind != kind:
+            return False
+        return job.status is JobStatus.PENDING or job.id in ready
+
+    def _start(self, job: Job) -> bool:
+        """Start a runner, unless it is too early; return whether one was started."""
+        now = time.monotonic()
+        if now - self._started.get(job.id, -AGAIN_SECONDS) < AGAIN_SECONDS:
+            return False
+        if job.status is JobStatus.RUNNING and not self._survives(job):
+            return False
+        self._started = {
+            job_id: at for job_id, at in self._started.items() if now - at < AGAIN_SECONDS
+        } | {job.id: now}
+        logger.info("starting %s", runner_name(job))
+        start_runner(self._config, job)
+        return True
+
+    def _survives(self, job: Job) -> bool:
+        """Whether a job whose process died is to be started again now; one too often, it fails."""
+        attempts = self._store.attempts_of(job.id)
+        now = datetime.now(UTC)
+        losses = losses_in_a_row(attempts, now)
+        if is_lost_for_good(losses, self._config.jobs.max_attempts):
+            self._give_up(job, losses)
+            return False
+        age = (now - attempts[-1].started_at).total_seconds() if attempts else 0.0
+        return age >= wait_after_losses(losses)
+
+    def _give_up(self, job: Job, losses: int) -> None:
+        claim = self._store.claim(job.id, self._me, self._config.jobs.lease_seconds)
+        if not isinstance(claim, Claim):
+            return
+        error = f"the process that worked on it died {losses} times in a row"
+        self._store.release(claim, ERROR, error=error, category=FailureCategory.UNKNOWN)
+        self._store.give_up(job.id, claim.fence, error=error, error_code="runner_died")
+        logger.warning("job %s has failed: %s", job.id, error)

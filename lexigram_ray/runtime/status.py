@@ -1,0 +1,139 @@
+"""`status`: what is up, where, and what it works on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from lexigram_ray.core.config import WorkersConfig
+from lexigram_ray.core.errors import ClusterUnreachableError, ConfigError
+from lexigram_ray.core.types import JobStatus
+from lexigram_ray.jobs.records import Job
+from lexigram_ray.jobs.store import Store
+from lexigram_ray.runtime.cluster_file import NotedCluster, noted_cluster
+from lexigram_ray.runtime.token_auth import use_token
+
+if TYPE_CHECKING:
+    from lexigram_ray.runtime.own_actors import ActorState
+
+MOST_RUNNING_SHOWN = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeState:
+    """A node of the cluster, alive."""
+
+    name: str
+    address: str
+    cpus: float
+    gpus: float
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterState:
+    """The cluster that `up` has noted.
+
+    Attributes:
+        started_here: Whether `up` has started it, so that `down` ends it.
+        problem: Why it cannot be asked; None where it answers.
+        actors: The queue, and the runners of jobs.
+        has_queue: Whether somebody hands out what is submitted.
+    """
+
+    address: str | None
+    started_here: bool
+    dashboard: str | None = None
+    problem: str | None = None
+    nodes: tuple[NodeState, ...] = ()
+    actors: tuple[ActorState, ...] = ()
+    has_queue: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """Everything that `status` shows.
+
+    Attributes:
+        cluster: None where nothing is up.
+        jobs: How many there are in each state.
+        running: Those that are worked on, newest first.
+    """
+
+    cluster: ClusterState | None
+    jobs: Mapping[JobStatus, int]
+    running: tuple[Job, ...]
+
+    @property
+    def is_up(self) -> bool:
+        """Whether there is a cluster that answers."""
+        return self.cluster is not None and self.cluster.problem is None
+
+    def to_dict(self) -> dict[str, object]:
+        """Return what `status --json` prints."""
+        return {
+            "cluster": None if self.cluster is None else asdict(self.cluster),
+            "jobs": {state.value: self.jobs.get(state, 0) for state in JobStatus},
+            "running": [job.to_dict() for job in self.running],
+        }
+
+
+def read_status(config: WorkersConfig) -> Status:
+    """Look at the store and at the cluster; nothing is started.
+
+    Raises:
+        StoreUnreachableError: The store cannot be opened.
+    """
+    with Store.open(config.paths.store_url) as store:
+        noted = noted_cluster(config)
+        cluster = None if noted is None else _cluster(config, noted, store)
+        running, _ = store.list_jobs(status=JobStatus.RUNNING, limit=MOST_RUNNING_SHOWN)
+        return Status(cluster=cluster, jobs=store.counts(), running=tuple(running))
+
+
+def _cluster(config: WorkersConfig, noted: NotedCluster, store: Store) -> ClusterState:
+    started_here = noted.head is not None
+    if noted.head is not None and not noted.head.is_running():
+        where = "" if noted.head.is_here else f" on this machine; it is on {noted.head.host}"
+        problem = f"its head process {noted.head.pid} is not running{where}"
+        return ClusterState(address=noted.address, started_here=started_here, problem=problem)
+    if noted.head is not None and not noted.head.is_whole():
+        problem = f"its sockets in {noted.head.folder} are gone; `up` starts it anew"
+        return ClusterState(address=noted.address, started_here=True, problem=problem)
+    if noted.address is None:
+        return ClusterState(address=None, started_here=True, problem="it is starting")
+    use_token(noted.auth_mode, noted.token_path)
+    from lexigram_ray.runtime.actor_names import job_id_of
+    from lexigram_ray.runtime.cluster import connected
+    from lexigram_ray.runtime.own_actors import dashboard_url, states_of
+
+    try:
+        with connected(config, noted.address):
+            actors = states_of(store)
+            return ClusterState(
+                address=noted.address,
+                started_here=started_here,
+                dashboard=dashboard_url(),
+                nodes=_nodes(),
+                actors=tuple(actors),
+                has_queue=any(job_id_of(actor.name) is None for actor in actors),
+            )
+    except (ClusterUnreachableError, ConfigError) as error:
+        return ClusterState(address=noted.address, started_here=started_here, problem=error.message)
+
+
+def _nodes() -> tuple[NodeState, ...]:
+    import ray
+
+    alive: list[dict[str, Any]] = [node for node in ray.nodes() if node["Alive"]]
+    return tuple(
+        NodeState(
+            name=node["NodeManagerHostname"],
+            address=node["NodeManagerAddress"],
+            cpus=node["Resources"].get("CPU", 0.0),
+            gpus=node["Resources"].get("GPU", 0.0),
+            memory_bytes=int(node["Resources"].get("memory", 0)),
+        )
+        for node in sorted(alive, key=lambda node: str(node["NodeManagerHostname"]))
+    )
