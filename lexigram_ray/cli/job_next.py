@@ -24,7 +24,9 @@ def is_up(config: WorkersConfig) -> bool:
     from lexigram_ray.runtime.cluster_file import noted_cluster
 
     noted = noted_cluster(config)
-    return noted is not None and (noted.head is None or noted.head.is_running())
+    if noted is None or noted.head is None:
+        return noted is not None
+    return noted.head.is_running() and noted.head.is_whole()
 
 
 def say_next(
@@ -83,9 +85,18 @@ def _steps(
             yield "try", invocation.suggest("jobs", "retry", job.id)
 
 
+def _is_repeatable(job: Job) -> bool:
+    """Whether a completed job has said all that is needed to do it again."""
+    request = job.spec.get("request")
+    if not isinstance(request, dict):
+        return False
+    # The texts of stdin, and a program's objects, are gone with the job.
+    return job.kind == "ingest" or bool(request["table"] and not request["provider"])
+
+
 def _after_completion(job: Job, invocation: Invocation) -> Iterator[tuple[str, str]]:
     counts = Counts.of(job)
-    if counts.failed:
+    if counts.failed and _is_repeatable(job):
         yield "try", invocation.suggest("jobs", "retry", job.id, "--failed")
     if counts.done > counts.failed:
         line = invocation.suggest("search", "your question", "--collection", job.collection)

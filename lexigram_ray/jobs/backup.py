@@ -1,7 +1,7 @@
 """A store as one file, and an empty store filled from it: SQLite or PostgreSQL, both ways.
 
-A backup is itself a store on SQLite, with the store's own id. Turns are left out: whoever holds one
-now has no use for it there.
+A backup is itself a store on SQLite, with the store's own id. Turns and rate limits are left out:
+whoever holds or waits for one now has no use for it there.
 """
 
 from __future__ import annotations
@@ -11,22 +11,27 @@ import shutil
 import sqlite3
 import tempfile
 import time
+import uuid
 from collections.abc import Generator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, Table, bindparam, func, select
+from sqlalchemy import func, select
 
-from lexigram_ray.core.errors import DiskFullError, UsageError, WorkerError
+from lexigram_ray.core.errors import (
+    DiskFullError,
+    StoreUnreachableError,
+    UsageError,
+    WorkerError,
+)
 from lexigram_ray.jobs import sqlite
+from lexigram_ray.jobs.copying import copy_rows, forget_the_moment
 from lexigram_ray.jobs.database import Database
 from lexigram_ray.jobs.filesystem import filesystem_of
 from lexigram_ray.jobs.migrations import STEPS, migrate
-from lexigram_ray.jobs.schema import documents, jobs, leases, meta, metadata, schema_version
+from lexigram_ray.jobs.schema import documents, jobs
 
-_ROWS_AT_ONCE = 1000
-_NOT_COPIED = {leases, schema_version}
 _FIRST_BYTES = b"SQLite format 3\x00"
 
 
@@ -58,11 +63,10 @@ def back_up(url: str, file: Path) -> Copied:
 
     Raises:
         UsageError: The file exists, or there is no store yet.
-        StoreUnreachableError: The store cannot be read.
+        StoreUnreachableError: The store cannot be read, or is damaged.
         DiskFullError: No space is left for the file.
     """
-    if file.exists():
-        raise UsageError(f"{file} exists already", hint="give the backup another name")
+    _require_new(file)
     with _opened(url) as store, _scratch(file) as scratch:
         if not store.exists():
             raise UsageError(
@@ -73,10 +77,13 @@ def back_up(url: str, file: Path) -> Copied:
         copy = scratch / "backup.db"
         if url.startswith(sqlite.SCHEME):
             _copy_file(sqlite.location(url), copy)
+            _require_sound(copy, f"the job store {store.name}")
+            with _opened(f"{sqlite.SCHEME}{copy}") as database:
+                forget_the_moment(database)
         else:
             with _opened(f"{sqlite.SCHEME}{copy}") as target:
                 migrate(target)
-                _copy_rows(store, target)
+                copy_rows(store, target)
         copied = _described(copy, store.name, file)
         _publish(copy, file)
         return copied
@@ -89,7 +96,7 @@ def restore(file: Path, url: str) -> Copied:
 
     Raises:
         UsageError: The file is no backup, or of a newer version; or the store is not empty.
-        StoreUnreachableError: The store cannot be written.
+        StoreUnreachableError: The store cannot be written, or the backup is damaged.
         DiskFullError: No space is left for the store.
     """
     _require_backup(file)
@@ -97,10 +104,11 @@ def restore(file: Path, url: str) -> Copied:
         # An older version's backup is brought up to date; the file itself stays as it is.
         copy = scratch / "backup.db"
         _copy_file(file, copy)
+        _require_sound(copy, f"the backup {file}")
         with _opened(f"{sqlite.SCHEME}{copy}") as source:
             migrate(source)
             migrate(store)
-            _copy_rows(source, store)
+            copy_rows(source, store)
         return _described(copy, store.name, file)
 
 
@@ -140,43 +148,18 @@ def _copy_file(source: Path, target: Path) -> None:
         raise sqlite.Sqlite(f"{sqlite.SCHEME}{target}").translate(error) from error
 
 
-def _copy_rows(source: Database, target: Database) -> None:
-    """Copy everything from one state of a store into an empty one, all or nothing."""
-    with source.read() as read, target.migrating() as written:
-        for table in (jobs, documents):
-            if written.execute(select(func.count()).select_from(table)).scalar_one():
-                raise UsageError(
-                    f"the job store {target.name} is not empty: it has rows in {table.name}",
-                    hint="restore into a fresh --state or database",
-                )
-        # With the store's id: what `migrate` has made is the id of another one.
-        written.execute(meta.delete())
-        # In the order of definition, so that a job is there before its attempts and units.
-        for table in metadata.tables.values():
-            if table not in _NOT_COPIED:
-                _copy_table(table, read, written)
-        _link_retries(read, written)
-
-
-def _copy_table(table: Table, read: Connection, written: Connection) -> None:
-    query = select(table).execution_options(stream_results=True, max_row_buffer=_ROWS_AT_ONCE)
-    for rows in read.execute(query).mappings().partitions(_ROWS_AT_ONCE):
-        # What a job repeats may come after it: it is linked once all are there.
-        unlinked = {"retry_of": None} if table is jobs else {}
-        written.execute(table.insert(), [dict(row) | unlinked for row in rows])
-
-
-def _link_retries(read: Connection, written: Connection) -> None:
-    retries = read.execute(
-        select(jobs.c.id.label("of_job"), jobs.c.retry_of.label("original")).where(
-            jobs.c.retry_of.is_not(None)
+def _require_sound(copy: Path, name: str) -> None:
+    """Refuse what SQLite has copied page by page without a look at what is on them."""
+    try:
+        with closing(sqlite3.connect(copy)) as opened:
+            found = str(opened.execute("PRAGMA quick_check(1)").fetchone()[0])
+    except sqlite3.DatabaseError as error:
+        found = str(error)
+    if found != "ok":
+        raise StoreUnreachableError(
+            f"{name} is damaged: {' '.join(found.split())}",
+            hint="restore an earlier backup into a fresh --state or database",
         )
-    ).mappings()
-    link = (
-        jobs.update().where(jobs.c.id == bindparam("of_job")).values(retry_of=bindparam("original"))
-    )
-    for some in retries.partitions(_ROWS_AT_ONCE):
-        written.execute(link, [dict(row) for row in some])
 
 
 def _described(copy: Path, store: str, file: Path) -> Copied:
@@ -199,7 +182,7 @@ def _described(copy: Path, store: str, file: Path) -> Copied:
 
 def _publish(copy: Path, file: Path) -> None:
     """Give a finished copy its name, durably; a crash leaves the file whole or not there."""
-    beside = file.with_name(f".{file.name}.part")
+    beside = file.with_name(f".lexigram-{uuid.uuid4().hex}.part")
     try:
         shutil.move(copy, beside)
         for path in (beside, beside.parent):
@@ -231,6 +214,15 @@ def _not_written(file: Path, error: OSError) -> WorkerError:
     )
 
 
+def _require_new(file: Path) -> None:
+    try:
+        is_there = file.exists()
+    except OSError as error:
+        raise _not_written(file, error) from error
+    if is_there:
+        raise UsageError(f"{file} exists already", hint="give the backup another name")
+
+
 def _require_backup(file: Path) -> None:
     try:
         with file.open("rb") as opened:
@@ -259,4 +251,5 @@ def _version_of(file: Path) -> int | None:
             found = opened.execute("SELECT max(version) FROM schema_version, meta").fetchone()
     except sqlite3.DatabaseError:
         return None
-    return found[0]
+    # Another program's table may have the same name.
+    return found[0] if isinstance(found[0], int) else None

@@ -99,9 +99,9 @@ class Database:
         return int(self._clock() * _MICROSECONDS)
 
     def after(self, seconds: float) -> int:
-        """Return the time `seconds` from now, in microseconds since the epoch; the year 9999 at most.
+        """Return the time `seconds` from now, in microseconds since the epoch.
 
-        A server may ask for any wait at all.
+        The year 9999 at the latest: a server may ask for any wait at all.
         """
         return int(min(self.now() + seconds * _MICROSECONDS, _LAST))
 

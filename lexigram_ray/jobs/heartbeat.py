@@ -75,3 +75,6 @@ class Heartbeat:
             except WorkerError as error:
                 # A full disk or a locked database may pass before the lease does.
                 logger.warning("the lease was not renewed: %s", error)
+            except Exception:
+                # Without its thread the claim would be lost, and its work done twice.
+                logger.exception("a beat failed; the next one follows")

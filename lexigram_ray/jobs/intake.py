@@ -103,7 +103,20 @@ def _existing(connection: Connection, new: dict[str, Any]) -> Row[Any] | None:
             _refuse_another_request(row, new)
             return row
     like = {"kind": new["kind"], "spec_key": new["spec_key"]}
-    return connection.execute(jobs_sql.UNFINISHED_JOB_LIKE, like).one_or_none()
+    row = connection.execute(jobs_sql.UNFINISHED_JOB_LIKE, like).one_or_none()
+    if row is not None and new["unique_key"] is not None:
+        _bind(connection, row, new["unique_key"])
+    return row
+
+
+def _bind(connection: Connection, row: Row[Any], key: str) -> None:
+    """Give an unfinished job the key under which it was asked for once more."""
+    if row.unique_key is not None:
+        raise ConflictError(
+            f"job {row.id} asks for the same, has not ended, and has the key {row.unique_key!r}",
+            hint=f"use that key, or wait for the job: `lexigram-ray jobs watch {row.id}`",
+        )
+    connection.execute(jobs_sql.GIVE_UNIQUE_KEY, {"of_job": row.id, "new_key": key})
 
 
 def _refuse_another_request(row: Row[Any], new: dict[str, Any]) -> None:

@@ -39,6 +39,13 @@ UNFINISHED_JOB_LIKE = select(jobs).where(
 # The job that once took this unique key, finished or not.
 JOB_OF_UNIQUE_KEY = select(jobs).where(jobs.c.unique_key == bindparam("unique_key"))
 
+# A key for a job that was submitted without one: from then on the key answers with it for ever.
+GIVE_UNIQUE_KEY = (
+    jobs.update()
+    .where(jobs.c.id == bindparam("of_job"), jobs.c.unique_key.is_(None), unfinished)
+    .values(unique_key=bindparam("new_key"))
+)
+
 JOBS_OF_IDS = select(jobs).where(jobs.c.id.in_(bindparam("job_ids", expanding=True)))
 
 

@@ -71,6 +71,8 @@ def _plan(store: Store, job: Job, *, failed_only: bool, staged: Path) -> _Planne
         raise _nothing_failed(job)
     if job.kind == EMBED:
         _check_table(job, request, staged)
+    else:
+        _check_paths(job, request)
     return _again(job, job.spec), ()
 
 
@@ -133,6 +135,18 @@ def _nothing_failed(job: Job) -> UsageError:
         f"no record of job {job.id} has failed: it {ended}",
         hint=f"`lexigram-ray jobs retry {job.id}`, without --failed, does all of it again",
     )
+
+
+def _check_paths(job: Job, request: dict[str, object]) -> None:
+    """Refuse what could only fail."""
+    paths = cast("list[str]", request["paths"])
+    gone = [path for path in paths if not os.path.lexists(source_path(path))]
+    if gone:
+        more = f" and {len(gone) - 1:,} more" if len(gone) > 1 else ""
+        raise UsageError(
+            f"what job {job.id} read is gone: {gone[0]}{more}",
+            hint="put it back, or run `lexigram-ray ingest` on what is there now",
+        )
 
 
 def _check_table(job: Job, request: dict[str, object], staged: Path) -> None:

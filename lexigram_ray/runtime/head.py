@@ -75,11 +75,9 @@ class Head:
             return False
 
     def is_whole(self) -> bool:
-        """Whether it runs and its sockets are there; without them, attaching ends the process."""
-        folder = Path(self.folder)
-        is_up = _address_file(folder).exists()
-        sockets = folder.glob("session_*/sockets/raylet*")
-        return self.is_running() and folder.is_dir() and (any(sockets) or not is_up)
+        """Whether it runs, and its sockets are there: without them, attaching ends the process."""
+        sockets = Path(self.folder).glob("session_*/sockets/raylet*")
+        return self.is_running() and any(sockets)
 
     def processes(self) -> list[psutil.Process]:
         """Return all of its processes that run, whatever has become of the first one."""

@@ -98,11 +98,11 @@ def _cluster(config: WorkersConfig, noted: NotedCluster, store: Store) -> Cluste
         where = "" if noted.head.is_here else f" on this machine; it is on {noted.head.host}"
         problem = f"its head process {noted.head.pid} is not running{where}"
         return ClusterState(address=noted.address, started_here=started_here, problem=problem)
+    if noted.address is None:
+        return ClusterState(address=None, started_here=True, problem="it is starting")
     if noted.head is not None and not noted.head.is_whole():
         problem = f"its sockets in {noted.head.folder} are gone; `up` starts it anew"
         return ClusterState(address=noted.address, started_here=True, problem=problem)
-    if noted.address is None:
-        return ClusterState(address=None, started_here=True, problem="it is starting")
     use_token(noted.auth_mode, noted.token_path)
     from lexigram_ray.runtime.actor_names import job_id_of
     from lexigram_ray.runtime.cluster import connected

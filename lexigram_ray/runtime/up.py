@@ -121,7 +121,9 @@ def _still_there(config: WorkersConfig) -> NotedCluster | None:
             f"it is up already, on the machine {noted.head.host}",
             hint=f"`lexigram-ray down` there; if that machine is gone, remove {note_path(config)}",
         )
-    if not noted.head.is_whole():
+    # One without an address may still be starting.
+    is_of_use = noted.head.is_whole() if noted.address else noted.head.is_running()
+    if not is_of_use:
         _end(config, noted)
         return None
     if noted.address is None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -13,8 +15,10 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
+from lexigram_ray.core.errors import StoreUnreachableError
 from lexigram_ray.core.protocols import RateLimit
 from lexigram_ray.embedding.server_pace import LocalRateLimit
+from lexigram_ray.jobs.database import Database
 from lexigram_ray.jobs.rate_limits import KEPT_SECONDS, LOOK_SECONDS, StoreRateLimit
 from tests.contract.store_data import Clock, line_from
 
@@ -55,6 +59,25 @@ def test_no_minute_holds_more_than_the_budget_however_many_share_it(
     busy = [at for at, _ in went]
     used = sum(size for _, size in went)
     assert used / ((max(busy) - min(busy)) / 60) > 0.85 * PER_MINUTE
+
+
+def test_a_store_that_cannot_be_opened_is_not_held_open_once_a_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: weakref.WeakSet[Database] = weakref.WeakSet()
+
+    def refuse(database: Database) -> str:
+        opened.add(database)
+        raise StoreUnreachableError("gone", hint="wait")
+
+    monkeypatch.setattr("lexigram_ray.jobs.rate_limits.migrate", refuse)
+    limit = StoreRateLimit(f"sqlite:///{tmp_path / 'jobs.db'}", "server", PER_MINUTE)
+    for _ in range(5):
+        with pytest.raises(StoreUnreachableError):
+            limit.reserve(1)
+
+    gc.collect()
+    assert len(opened) == 0
 
 
 def test_what_is_kept_for_a_moment_goes_back_when_the_moment_is_over(
@@ -167,7 +190,7 @@ def test_processes_that_take_at_once_stay_within_the_budget(store_url: str) -> N
 
 
 @contextmanager
-def _taking(url: str, takes: int) -> Iterator[subprocess.Popen[str]]:
+def _taking(url: str, takes: int) -> Generator[subprocess.Popen[str]]:
     process = subprocess.Popen(
         [sys.executable, str(CHILD), url, str(PER_MINUTE), str(takes)],
         stdin=subprocess.PIPE,

@@ -11,18 +11,20 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from lexigram_ray.core.errors import UsageError
+from lexigram_ray.core.errors import StoreUnreachableError, UsageError
 from lexigram_ray.core.types import JobStatus
 from lexigram_ray.jobs.backup import back_up, restore
 from lexigram_ray.jobs.database import Database
 from lexigram_ray.jobs.migrations import STEPS
 from lexigram_ray.jobs.owner import Owner
+from lexigram_ray.jobs.rate_limits import StoreRateLimit
 from lexigram_ray.jobs.records import Claim, LedgerState
 from lexigram_ray.jobs.schema import leases, metadata, schema_version
 from lexigram_ray.jobs.store import Store
 from tests.command_line import run_cli
 from tests.contract.conftest import STORES
 from tests.contract.store_data import Clock, claimed, entry, gone, result, submit
+from tests.postgres_server import postgres_server
 
 WAYS = list(itertools.product(sorted(STORES), repeat=2))
 
@@ -172,6 +174,90 @@ def test_a_backup_of_a_newer_version_is_refused(tmp_path: Path) -> None:
         restore(file, f"sqlite:///{tmp_path / 'fresh.db'}")
 
     assert not (tmp_path / "fresh.db").exists()
+
+
+def spoil(file: Path) -> None:
+    """Damage a page in the middle of a database."""
+    pages = bytearray(file.read_bytes())
+    start = len(pages) * 2 // 3 // 4096 * 4096
+    pages[start : start + 4096] = b"\xee" * 4096
+    file.write_bytes(pages)
+
+
+def test_a_damaged_store_is_not_backed_up(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'jobs.db'}"
+    fill(url)
+    spoil(tmp_path / "jobs.db")
+
+    with pytest.raises(StoreUnreachableError, match=r"the job store .*jobs\.db is damaged"):
+        back_up(url, tmp_path / "backup.db")
+
+    assert [path.name for path in tmp_path.iterdir()] == ["jobs.db"]
+
+
+def test_a_damaged_backup_is_not_restored_and_named(store_url: str, tmp_path: Path) -> None:
+    old, file = f"sqlite:///{tmp_path / 'jobs.db'}", tmp_path / "backup.db"
+    fill(old)
+    back_up(old, file)
+    spoil(file)
+
+    with pytest.raises(StoreUnreachableError, match=r"the backup .*backup\.db is damaged"):
+        restore(file, store_url)
+
+
+def test_an_error_of_the_store_that_is_read_names_that_store(
+    new_url: Callable[[str], str], tmp_path: Path
+) -> None:
+    old = new_url("postgresql")
+    fill(old)
+    postgres_server().execute("DROP TABLE lexigram_ray.units", database=old.rpartition("/")[2])
+
+    with pytest.raises(StoreUnreachableError, match=r'postgresql:.*"units" does not exist'):
+        back_up(old, tmp_path / "backup.db")
+
+
+def test_turns_and_rate_limits_of_the_moment_are_left_out(store_url: str, tmp_path: Path) -> None:
+    old, file = f"sqlite:///{tmp_path / 'jobs.db'}", tmp_path / "backup.db"
+    fill(old)
+    for url in (old, store_url):
+        StoreRateLimit(url, "server", 60).reserve(1)
+    with Store.open(old) as store, store.turn("docs", Owner.current(), 60):
+        back_up(old, file)
+
+    restore(file, store_url)
+
+    connection = sqlite3.connect(file)
+    assert connection.execute("SELECT * FROM leases").fetchall() == []
+    assert connection.execute("SELECT * FROM rate_limits").fetchall() == []
+    connection.close()
+
+
+def test_another_programs_table_of_versions_makes_no_backup(tmp_path: Path) -> None:
+    file = tmp_path / "other.db"
+    connection = sqlite3.connect(file)
+    connection.executescript(
+        "CREATE TABLE schema_version (version TEXT); INSERT INTO schema_version VALUES ('abc');"
+        "CREATE TABLE meta (key TEXT); INSERT INTO meta VALUES ('any');"
+    )
+    connection.close()
+
+    with pytest.raises(UsageError, match="no backup"):
+        restore(file, f"sqlite:///{tmp_path / 'fresh.db'}")
+
+
+@pytest.mark.parametrize("length", [250, 300])
+def test_a_backups_name_may_be_as_long_as_the_file_system_takes(
+    tmp_path: Path, length: int
+) -> None:
+    url = f"sqlite:///{tmp_path / 'jobs.db'}"
+    fill(url)
+    file = tmp_path / ("x" * length)
+
+    if length > 255:
+        with pytest.raises(UsageError, match="cannot be written: File name too long"):
+            back_up(url, file)
+        return
+    assert back_up(url, file).jobs == 3
 
 
 def test_a_backup_replaces_no_file_and_needs_a_folder(tmp_path: Path) -> None:

@@ -314,10 +314,21 @@ def test_jobs_are_listed_by_status_kind_and_collection(store: Store) -> None:
     assert [job.id for job in store.list_jobs(collection="texts", kind="ingest")[0]] == []
 
 
-@pytest.mark.parametrize("cursor", ["", "abc", "12", "-1.x", "1."])
+@pytest.mark.parametrize(
+    "cursor",
+    ["", "abc", "12", "-1.x", "1.", f"{10**24}.x", f"{'9' * 5000}.x", "1.\x00", "1.\udcff"],
+)
 def test_a_cursor_that_is_none_of_ours_is_refused(store: Store, cursor: str) -> None:
     with pytest.raises(UsageError, match="cursor"):
         store.list_jobs(cursor=cursor)
+
+
+@pytest.mark.parametrize("text", ["\x00", "\udcff"])
+def test_a_text_that_no_database_takes_names_no_job(store: Store, text: str) -> None:
+    submit(store)
+
+    assert store.get(text) is None
+    assert store.list_jobs(collection=text) == ([], None)
 
 
 def test_a_page_of_no_jobs_is_refused(store: Store) -> None:

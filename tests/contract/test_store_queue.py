@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from lexigram_ray.core.types import JobStatus
 from lexigram_ray.jobs.records import Claim, Job
 from lexigram_ray.jobs.store import Store
@@ -130,6 +132,18 @@ def test_a_released_job_may_have_to_wait(store: Store, clock: Clock) -> None:
     assert store.ready(["ingest"], limit=1) == []
     clock.advance(2.5)
     assert len(store.ready(["ingest"], limit=1)) == 1
+
+
+@pytest.mark.parametrize("seconds", [1e12, 1e300, float("inf")])
+def test_a_wait_without_end_can_still_be_told(store: Store, seconds: float) -> None:
+    claim = claimed(store)
+    store.snooze(claim, seconds, "the server asks to wait")
+
+    [job] = store.list_jobs()[0]
+    assert job.run_after is not None
+    assert job.run_after.year == 9999
+    assert store.postpone(job.id, claim.fence, seconds)
+    assert store.claim_next("ingest", elsewhere(), 60) is None
 
 
 def test_only_a_pending_job_as_it_was_seen_is_postponed(store: Store) -> None:

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from lexigram_ray.core.errors import UsageError
+from lexigram_ray.core.errors import ConflictError, UsageError
 from lexigram_ray.core.types import JobStatus
-from lexigram_ray.jobs.records import Submission
+from lexigram_ray.jobs.records import Claim, Submission
 from lexigram_ray.jobs.store import Store
 from tests.contract.store_data import Clock, claimed, elsewhere, submit
 
@@ -49,6 +49,25 @@ def test_a_batch_finds_what_is_there_and_what_it_repeats_itself(store: Store) ->
         (new, False),
     ]
     assert store.submit_many([]) == []
+
+
+def test_a_key_that_comes_later_is_bound_to_the_job_that_waits_already(store: Store) -> None:
+    waiting = submit(store, "same")
+
+    keyed, is_new = store.submit_many([asked("same", unique_key="later")])[0]
+    claim = store.claim(waiting.id, elsewhere(), 60)
+    assert isinstance(claim, Claim)
+    store.finish(claim, JobStatus.COMPLETED, summary={})
+
+    assert (keyed.id, is_new) == (waiting.id, False)
+    assert submit(store, "same", unique_key="later").id == waiting.id
+
+
+def test_an_unfinished_job_has_one_key_and_no_second(store: Store) -> None:
+    waiting = submit(store, "same", unique_key="first")
+
+    with pytest.raises(ConflictError, match=waiting.id):
+        submit(store, "same", unique_key="second")
 
 
 @pytest.mark.parametrize(

@@ -167,7 +167,9 @@ def test_jobs_outlive_their_queue_runner_and_embedder_and_down_leaves_no_process
     with site.store() as store:
         attempts = [attempt.outcome for attempt in store.attempts_of(ingestion)]
         assert attempts == [LOST, "completed"]
-    assert site.actor_pids().keys() == {begun["queue"]["name"]}
+    # A runner ends itself a moment after its job has.
+    queue = {begun["queue"]["name"]}
+    site.wait_for("the queue alone", lambda _: site.actor_pids().keys() == queue, seconds=30)
     assert len(sources(site.state, "docs")) == DOCUMENTS
     assert_nothing_twice(site.state, "docs")
     assert {row["id"] for row in rows_of(site.state, "texts")} == {f"t{n}" for n in range(TEXTS)}

@@ -24,7 +24,7 @@ from lexigram_ray.jobs.owner import Owner
 from lexigram_ray.jobs.records import Attempt, Claim, Job
 from lexigram_ray.jobs.store import Store
 from lexigram_ray.jobs.watching import Watched
-from tests.job_data import ingest_spec, ingest_summary, submitted
+from tests.job_data import embed_spec, ingest_spec, ingest_summary, submitted
 
 NOW = datetime(2026, 11, 24, 13, 0, tzinfo=UTC)
 GONE = replace(Owner.current(), process_started=1)
@@ -287,6 +287,27 @@ def test_what_to_try_next_fits_the_jobs_state(
 
     lines = capsys.readouterr().err.splitlines()
     assert [line[: len(begun)] for line, begun in zip(lines, said, strict=True)] == said
+
+
+@pytest.mark.parametrize(
+    ("spec", "is_offered"),
+    [
+        (embed_spec(Path("/faq.csv")), True),
+        (embed_spec(None), False),
+        (embed_spec(Path("/faq.csv"), provider="mine"), False),
+        ({"source": "/faq.csv"}, False),
+    ],
+)
+def test_a_retry_is_offered_only_where_it_is_not_refused(
+    spec: dict[str, object], is_offered: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    summary: dict[str, object] = {"texts": {"read": 2, "embedded": 1, "failed": 1}}
+    job = replace(JOB, kind="embed", status=JobStatus.COMPLETED, spec=spec, summary=summary)
+    say_next(job, Invocation(argv=("jobs", "show")), NOW, has_workers=True)
+
+    said = capsys.readouterr().err
+    assert ("--failed" in said) == is_offered
+    assert "search with: " in said
 
 
 @pytest.mark.parametrize(

@@ -38,10 +38,13 @@ def config(tmp_path: Path) -> WorkersConfig:
     return load_config(state_dir=tmp_path)
 
 
-def this_process() -> Head:
+def this_process(folder: Path) -> Head:
+    sockets = folder / "session_1" / "sockets"
+    sockets.mkdir(parents=True, exist_ok=True)
+    (sockets / "raylet").touch()
     process = psutil.Process()
     return Head(host=os.uname().nodename, pid=process.pid, started_at=process.create_time(),
-                folder="/nowhere")  # fmt: skip
+                folder=str(folder))  # fmt: skip
 
 
 def noted(head: Head | None) -> NotedCluster:
@@ -54,9 +57,9 @@ def test_without_a_note_a_command_has_a_cluster_of_its_own(config: WorkersConfig
 
 
 def test_a_command_attaches_to_the_noted_cluster_until_it_is_forgotten(
-    config: WorkersConfig,
+    config: WorkersConfig, tmp_path: Path
 ) -> None:
-    cluster = noted(this_process())
+    cluster = noted(this_process(tmp_path))
     note_cluster(config, cluster)
     assert noted_cluster(config) == cluster
     assert wanted_address(config, None) == "LOCALHOST:7000"
@@ -65,8 +68,22 @@ def test_a_command_attaches_to_the_noted_cluster_until_it_is_forgotten(
     assert wanted_address(config, None) is None
 
 
-def test_a_head_whose_process_is_gone_is_not_attached_to(config: WorkersConfig) -> None:
-    earlier = replace(this_process(), started_at=this_process().started_at - 60)
+def test_a_head_whose_sockets_were_cleaned_away_is_not_attached_to(
+    config: WorkersConfig, tmp_path: Path
+) -> None:
+    head = this_process(tmp_path)
+    note_cluster(config, noted(head))
+    (tmp_path / "session_1" / "sockets" / "raylet").unlink()
+
+    assert head.is_running()
+    assert wanted_address(config, None) is None
+
+
+def test_a_head_whose_process_is_gone_is_not_attached_to(
+    config: WorkersConfig, tmp_path: Path
+) -> None:
+    head = this_process(tmp_path)
+    earlier = replace(head, started_at=head.started_at - 60)
     note_cluster(config, noted(earlier))
 
     assert wanted_address(config, None) is None
@@ -85,9 +102,9 @@ def test_what_is_asked_for_goes_before_the_environment_and_that_before_the_note(
 
 @pytest.mark.parametrize("asked", ["127.0.0.1:7000", "localhost:7000"])
 def test_the_noted_head_is_reached_however_its_address_is_written(
-    config: WorkersConfig, asked: str
+    config: WorkersConfig, asked: str, tmp_path: Path
 ) -> None:
-    note_cluster(config, noted(this_process()))
+    note_cluster(config, noted(this_process(tmp_path)))
 
     assert wanted_address(config, asked) == "LOCALHOST:7000"
 

@@ -54,6 +54,14 @@ def test_a_retry_is_a_new_job_with_the_same_request_that_names_the_old_one(
     assert store.get(old.id) == old
 
 
+def test_a_retry_of_paths_that_are_gone_is_refused(store: Store, papers: Path) -> None:
+    paths = (papers, papers / "gone.txt", papers / "lost.txt")
+    old = ended(store, submitted(store, ingest_spec(*paths)), JobStatus.FAILED)
+
+    with pytest.raises(UsageError, match=r"is gone: .*gone\.txt and 1 more"):
+        retried(store, old)
+
+
 def test_a_retry_that_waits_already_is_not_made_twice(store: Store, papers: Path) -> None:
     old = ended(store, submitted(store, ingest_spec(papers)), JobStatus.FAILED)
     [first] = retried(store, old)
