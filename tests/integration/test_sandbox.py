@@ -113,11 +113,22 @@ def write(folder: Path, text: str) -> Document:
     return document(path)
 
 
+OTHERS = set[int]()
+"""Processes that were there before the test: of earlier tests, or of the session."""
+
+
+@pytest.fixture(autouse=True)
+def others() -> None:
+    OTHERS.clear()
+    OTHERS.update(process.pid for process in psutil.Process().children(recursive=True))
+
+
 def children() -> list[psutil.Process]:
     return [
         process
         for process in psutil.Process().children(recursive=True)
         if process.status() != psutil.STATUS_ZOMBIE
+        and process.pid not in OTHERS
         # It lives as long as the interpreter, once any test has used multiprocessing.
         and "multiprocessing.resource_tracker" not in " ".join(process.cmdline())
     ]
