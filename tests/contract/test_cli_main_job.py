@@ -330,7 +330,7 @@ def test_a_terminal_sees_a_live_display_and_a_summary(
 def many_documents(tmp_path: Path) -> Path:
     folder = tmp_path / "many"
     folder.mkdir()
-    for number in range(400):
+    for number in range(240):
         text = " ".join(f"Rule {number} of quay {line} is its own." for line in range(300))
         (folder / f"{number:03}.txt").write_text(text)
     return folder
@@ -357,12 +357,12 @@ def test_an_interrupted_run_says_how_to_go_on_and_goes_on(
     go_on = next(m["message"] for m in messages if m.get("label") == "go on with")
     assert go_on.endswith(f"ingest {many_documents} -c many --json --json-progress")
     stopped = json.loads(output)
-    assert 0 < stopped["documents"]["ingested"] < 400
+    assert 0 < stopped["documents"]["ingested"] < 240
 
     resumed = run_cli(*arguments, state=state, timeout=500)
     assert resumed.code == 0, resumed.stderr
     assert resumed.object["job_id"] == stopped["job_id"]
-    assert resumed.object["documents"]["found"] == 400  # type: ignore[index]
+    assert resumed.object["documents"]["found"] == 240  # type: ignore[index]
 
 
 def test_a_second_interrupt_ends_at_once_with_130(many_documents: Path, tmp_path: Path) -> None:
