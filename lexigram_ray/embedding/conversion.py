@@ -14,12 +14,11 @@ import numpy as np
 
 from lexigram_ray.core.errors import ConfigError, EmbeddingError, ModelNotFoundError
 from lexigram_ray.embedding import model_store
-from lexigram_ray.embedding.backend import DeviceMemoryError
 from lexigram_ray.embedding.fingerprint import fingerprint
 from lexigram_ray.embedding.inference import Backend, vectors_of
 from lexigram_ray.embedding.locks import exclusive_lock
 from lexigram_ray.embedding.models import LocalModel
-from lexigram_ray.embedding.openvino_engine import OUT_OF_MEMORY, OpenVinoBackend
+from lexigram_ray.embedding.openvino_engine import OpenVinoBackend, is_lack_of_memory
 from lexigram_ray.embedding.openvino_import import import_openvino
 from lexigram_ray.embedding.quantization import INT8, in_floats, quantise
 from lexigram_ray.embedding.tokenizing import TextEncoder, load_tokenizer
@@ -143,7 +142,7 @@ def _convert_into(folder: Path, model: LocalModel, threads: int) -> dict[str, ob
     except OSError:
         raise
     except Exception as error:
-        if _is_lack_of_memory(error):
+        if is_lack_of_memory(error):
             raise _no_memory(model) from error
         return _torch_stays(folder, model, f"{type(error).__name__}: {error}"[:500])
     if cosine < MIN_COSINE:
@@ -175,14 +174,6 @@ def _quantise_into(
 def _no_int8(model: LocalModel, reason: str) -> ConfigError:
     return ConfigError(
         f"model {model.spec.name} cannot be had in int8: {reason}", hint="leave --precision out"
-    )
-
-
-def _is_lack_of_memory(error: Exception) -> bool:
-    if isinstance(error, (MemoryError, DeviceMemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and any(
-        words in str(error).lower() for words in OUT_OF_MEMORY
     )
 
 

@@ -56,10 +56,9 @@ class OpenVinoBackend:
             # Pinned, two processes on one machine would share the first cores and leave the rest.
             "ENABLE_CPU_PINNING": False,
         }
-        source = str(model) if isinstance(model, Path) else model
         self._core = openvino.Core()
         try:
-            self._model = self._core.read_model(source) if isinstance(source, str) else source
+            self._model = self._core.read_model(str(model)) if isinstance(model, Path) else model
         except RuntimeError as error:
             raise EmbeddingError(f"OpenVINO cannot load the model: {error}") from error
         self._compiling = threading.Lock()
@@ -179,14 +178,20 @@ def _hidden(request: openvino.InferRequest) -> NDArray[np.float32]:
     return request.get_output_tensor(0).data
 
 
+def is_lack_of_memory(error: BaseException) -> bool:
+    """Whether this error, or the one that it was made of, says that memory has run out."""
+    if error.__cause__ is not None and is_lack_of_memory(error.__cause__):
+        return True
+    if isinstance(error, RuntimeError):
+        return any(words in str(error).lower() for words in OUT_OF_MEMORY)
+    return isinstance(error, MemoryError)
+
+
 @contextlib.contextmanager
 def _translated(batch: TokenBatch) -> Generator[None]:
     try:
         yield
-    except MemoryError as error:
-        raise DeviceMemoryError(batch) from error
-    except RuntimeError as error:
-        text = str(error).lower()
-        if any(words in text for words in OUT_OF_MEMORY):
+    except (MemoryError, RuntimeError) as error:
+        if is_lack_of_memory(error):
             raise DeviceMemoryError(batch) from error
         raise EmbeddingError(f"OpenVINO failed: {error}") from error

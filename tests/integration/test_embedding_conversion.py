@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import openvino
 import pytest
 
 from lexigram_ray.core.errors import EmbeddingError
@@ -175,14 +176,15 @@ def test_where_openvino_disagrees_torch_stays_and_that_is_remembered(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("std::bad_alloc")])
+@pytest.mark.parametrize("name", ["_agreement", "compile_model"])
 def test_memory_that_runs_out_in_a_conversion_is_said_and_not_remembered(
-    tmp_path, monkeypatch, error
+    tmp_path, monkeypatch, error, name
 ):
-    def run_out(*_):
+    def run_out(*_, **__):
         raise error
 
     with monkeypatch.context() as patched:
-        patched.setattr(conversion, "_agreement", run_out)
+        patched.setattr(conversion if name == "_agreement" else openvino.Core, name, run_out)
         with pytest.raises(EmbeddingError, match="memory ran out"):
             load_provider(minilm(tmp_path), models_dir=tmp_path, threads=2, backend="openvino")
 
