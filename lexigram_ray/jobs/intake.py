@@ -30,16 +30,9 @@ class Intake:
     def submit(self, submission: Submission) -> tuple[Job, bool]:
         """Make a job, or find the one that it repeats."""
         new = _new_row(submission, self._database.now())
-        row = None
-        # Where two transactions may insert at once, an index lets one of them in. Should that job
-        # end before the other one looks, it is tried once more.
-        while row is None:
-            with self._database.write() as connection:
-                _require_retried(connection, [submission])
-                row = _existing(connection, new)
-                if row is None:
-                    connection.execute(jobs_sql.insert_job(self._database.insert_into), new)
-                    row = _existing(connection, new)
+        with self._database.write() as connection:
+            _require_retried(connection, [submission])
+            row = self._found(connection, new)
         return job_of(row), row.id == new["id"]
 
     def submit_many(self, submissions: Sequence[Submission]) -> list[tuple[Job, bool]]:
@@ -59,8 +52,9 @@ class Intake:
         return [(job_of(row), row.id == new["id"]) for row, new in zip(found, rows, strict=True)]
 
     def _found(self, connection: Connection, new: dict[str, Any]) -> Row[Any]:
+        # Where two transactions may insert at once, an index lets one of them in. Should that job
+        # end before the other one looks, it is tried once more.
         while (row := _existing(connection, new)) is None:
-            # The job that stood in the way has ended since.
             connection.execute(jobs_sql.insert_job(self._database.insert_into), new)
         return row
 
@@ -104,19 +98,27 @@ def _existing(connection: Connection, new: dict[str, Any]) -> Row[Any] | None:
             return row
     like = {"kind": new["kind"], "spec_key": new["spec_key"]}
     row = connection.execute(jobs_sql.UNFINISHED_JOB_LIKE, like).one_or_none()
-    if row is not None and new["unique_key"] is not None:
-        _bind(connection, row, new["unique_key"])
-    return row
+    if row is None or new["unique_key"] is None:
+        return row
+    return row if _bind(connection, row, new["unique_key"]) else None
 
 
-def _bind(connection: Connection, row: Row[Any], key: str) -> None:
-    """Give an unfinished job the key under which it was asked for once more."""
+def _bind(connection: Connection, row: Row[Any], key: str) -> bool:
+    """Give an unfinished job the key under which it was asked for once more.
+
+    Returns:
+        False where it has got another key or has ended since the look.
+
+    Raises:
+        ConflictError: It has another key.
+    """
     if row.unique_key is not None:
         raise ConflictError(
             f"job {row.id} asks for the same, has not ended, and has the key {row.unique_key!r}",
             hint=f"use that key, or wait for the job: `lexigram-ray jobs watch {row.id}`",
         )
-    connection.execute(jobs_sql.GIVE_UNIQUE_KEY, {"of_job": row.id, "new_key": key})
+    given = {"of_job": row.id, "new_key": key}
+    return connection.execute(jobs_sql.GIVE_UNIQUE_KEY, given).rowcount == 1
 
 
 def _refuse_another_request(row: Row[Any], new: dict[str, Any]) -> None:

@@ -59,7 +59,7 @@ def insert_job(insert_into: InsertInto) -> Insert:
 
 # Higher priority first, then older first.
 _IN_ORDER = (jobs.c.priority.desc(), jobs.c.created_at, jobs.c.id)
-_OF_KIND = jobs.c.kind == bindparam("kind")
+OF_KIND = jobs.c.kind == bindparam("kind")
 _IN_TIME = or_(jobs.c.deadline.is_(None), jobs.c.deadline > bindparam("now"))
 
 # One job, locked until the transaction ends (on SQLite the whole database is).
@@ -79,7 +79,7 @@ WAKE = (
 # The pending jobs of a kind that are next.
 NEXT_PENDING = (
     select(jobs)
-    .where(_OF_KIND, startable, _IN_TIME)
+    .where(OF_KIND, startable, _IN_TIME)
     .order_by(*_IN_ORDER)
     .limit(bindparam("at_most"))
 )
@@ -99,7 +99,7 @@ _TO_CLAIM = (
     "deadline",
 )
 RUNNING_OF_KIND = (
-    select(*(jobs.c[name] for name in _TO_CLAIM)).where(_OF_KIND, running).order_by(*_IN_ORDER)
+    select(*(jobs.c[name] for name in _TO_CLAIM)).where(OF_KIND, running).order_by(*_IN_ORDER)
 )
 LOCK_RUNNING_OF_KIND = RUNNING_OF_KIND.with_for_update(skip_locked=True)
 
@@ -189,13 +189,14 @@ FINISH = _END.where(_HELD).values(summary=bindparam("new_summary"))
 GIVE_UP = _END.where(_AS_SEEN, unclaimed)
 
 # Take it from whomever has it. Nothing of a job that was never claimed can be under way.
+_NEVER_CLAIMED = and_(unclaimed, jobs.c.fence == literal(0))
 CANCEL = _END.where(unfinished)
-CANCEL_NEVER_CLAIMED = _END.where(unclaimed, jobs.c.fence == literal(0))
+CANCEL_NEVER_CLAIMED = _END.where(_NEVER_CLAIMED)
 
 # The same for a job whose time is over.
 _IS_OVERDUE = and_(has_deadline, jobs.c.deadline <= bindparam("now"))
 FAIL_OVERDUE = _END.where(unfinished, _IS_OVERDUE)
-FAIL_OVERDUE_NEVER_CLAIMED = FAIL_OVERDUE.where(unclaimed, jobs.c.fence == literal(0))
+FAIL_OVERDUE_NEVER_CLAIMED = _END.where(_NEVER_CLAIMED, _IS_OVERDUE)
 OVERDUE = (
     select(jobs.c.id, jobs.c.collection, jobs.c.fence)
     .where(_IS_OVERDUE)
@@ -211,7 +212,6 @@ NEWEST_JOBS = (
     select(jobs).order_by(jobs.c.created_at.desc(), jobs.c.id.desc()).limit(bindparam("at_most"))
 )
 WITH_STATUS = jobs.c.status == bindparam("status")
-OF_KIND = jobs.c.kind == bindparam("kind")
 OF_COLLECTION = jobs.c.collection == bindparam("collection")
 BELOW = or_(
     jobs.c.created_at < bindparam("last_created_at"),
