@@ -18,6 +18,7 @@ from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import WorkerError
 from lexigram_ray.core.types import Failure, FailureCategory, JobStatus, Outcome
 from lexigram_ray.embedding.cache import EmbeddingCache
+from lexigram_ray.embedding.devices import available_cpus
 from lexigram_ray.jobs.claiming import Stopped
 from lexigram_ray.jobs.embed_plan import EmbedPlan, make_plan
 from lexigram_ray.jobs.embed_report import EmbedReport, TextCounts
@@ -230,7 +231,7 @@ class EmbedRun:
 
         self._tracker.enter("indexing")
         try:
-            ensure_text_index(self._collection)
+            ensure_text_index(self._collection, cores=available_cpus())
         except WorkerError as error:
             # Search finds rows that are in no index; the next run that writes builds it.
             logger.warning("the full-text index was not built: %s", error)

@@ -13,6 +13,7 @@ from typing import TypeVar
 from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import IntegrityError, WorkerError
 from lexigram_ray.core.types import JobStatus, Outcome
+from lexigram_ray.embedding.devices import available_cpus
 from lexigram_ray.ingestion.sources import Scan
 from lexigram_ray.jobs.claiming import Stopped
 from lexigram_ray.jobs.commit import CODES_OF_NO_CONTENT, Committer
@@ -250,7 +251,7 @@ class Run:
             return
         self._tracker.enter("indexing")
         try:
-            ensure_text_index(self._collection)
+            ensure_text_index(self._collection, cores=available_cpus())
         except WorkerError as error:
             # Search finds rows that are in no index; the next run that writes builds it.
             logger.warning("the full-text index was not built: %s", error)

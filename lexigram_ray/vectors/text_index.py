@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
@@ -58,11 +57,14 @@ def create_text_indexes(dataset: LanceDataset) -> None:
             )
 
 
-def ensure_text_index(collection: Collection) -> None:
+def ensure_text_index(collection: Collection, *, cores: int = 1) -> None:
     """Let the full-text indexes cover every row that is there now, and move to that version.
 
     What is found does not depend on it, how fast does: rows without an index cost some 0.1 ms
     each and search. Cheap when every row is covered.
+
+    Args:
+        cores: That may be used; with several, large indexes are built a segment a core.
 
     Raises:
         WriteConflictError: Another commit came first; calling again later is enough.
@@ -77,9 +79,10 @@ def ensure_text_index(collection: Collection) -> None:
             for index in dataset.describe_indices()
             if index.field_names[0] in TEXT_COLUMNS and index.num_rows_indexed < rows
         ]
-        anew = [index for index in stale if _is_built_anew(index, rows)]
+        anew = [index for index in stale if cores > 1 and _is_built_anew(index, rows)]
         if anew:
-            _build_side_by_side(collection, {each.name: each.field_names[0] for each in anew})
+            columns = {each.name: each.field_names[0] for each in anew}
+            _build_side_by_side(collection, columns, min(cores, MOST_SIDE_BY_SIDE))
             dataset.checkout_latest()
         others = [index for index in stale if index not in anew]
         if others:
@@ -101,13 +104,12 @@ def _is_built_anew(index: IndexDescription, rows: int) -> bool:
     return rows >= SIDE_BY_SIDE_ROWS and _merged(index, rows) == len(index.segments)
 
 
-def _build_side_by_side(collection: Collection, columns: Mapping[str, str]) -> None:
+def _build_side_by_side(collection: Collection, columns: Mapping[str, str], cores: int) -> None:
     """Build indexes, given as names with their columns, anew over every row: a segment a core."""
     import lance
 
     dataset = collection.dataset
     version = dataset.version
-    cores = min(os.cpu_count() or 1, MOST_SIDE_BY_SIDE)
     groups = _even_groups(
         {fragment.fragment_id: fragment.count_rows() for fragment in dataset.get_fragments()},
         cores,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -117,13 +116,13 @@ def test_an_index_built_side_by_side_finds_what_one_built_at_a_time_finds(
         collection = Collections(tmp_path / str(fewest)).create("docs", SETTINGS, STORE_ID)
         for start in range(0, 3000, 1000):
             replace_documents(collection, many(vectors, start, start + 1000), delete_for=[])
-            ensure_text_index(collection)
+            ensure_text_index(collection, cores=2)
         hits = search(collection, mode="text", text="rare", vector=None, limit=1000, where=None)
         found[fewest] = {hit.document_id for hit in hits}
         indexes = collection.dataset.describe_indices()
         assert {index.num_rows_indexed for index in indexes} == {3000}
         segments = max(len(index.segments) for index in indexes)
-        assert (segments > 1) == (fewest == 1 and (os.cpu_count() or 1) > 1)
+        assert (segments > 1) == (fewest == 1)
 
     assert found[1] == found[ROWS]
     assert len(found[1]) == len(range(0, 3000, 7))
