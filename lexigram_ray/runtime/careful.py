@@ -6,7 +6,6 @@ was under way then is executed here: alone, on workers that are replaced when th
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -22,22 +21,21 @@ from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import EmbedderDiedError, WorkerError
 from lexigram_ray.core.ids import hash_text
 from lexigram_ray.core.types import Failure, FailureCategory
+from lexigram_ray.jobs.pool import TIMED_OUT
 from lexigram_ray.jobs.staged import StagedUnit, read_unit
 from lexigram_ray.jobs.text_executor import RowsExecution, merged, plain_text
 from lexigram_ray.jobs.text_places import POLL_SECONDS
 from lexigram_ray.runtime.actors import EmbedderActor
 from lexigram_ray.runtime.patience import (
-    TIMED_OUT,
     Silence,
     UnitTime,
+    hear_last_word,
     patience_for,
     unit_limit,
 )
 from lexigram_ray.runtime.pickled_recipe import PickledRecipe
 from lexigram_ray.runtime.pool_size import PoolSize
 from lexigram_ray.runtime.transport import unpack
-
-LAST_WORD_SECONDS = 1.0
 
 logger = logging.getLogger("lexigram_ray")
 
@@ -178,9 +176,7 @@ class CarefulRun:
     def _end(self, reference: Any) -> None:
         ray.kill(self._actor)
         self._actor = None
-        # Of a result that nobody asks for, Ray would tell the terminal that it failed.
-        with contextlib.suppress(RayError):
-            ray.get(reference, timeout=LAST_WORD_SECONDS)
+        hear_last_word(reference)
 
 
 def wait_for(reference: Any, keep_on: Callable[[], bool], silence: Silence) -> Any:

@@ -12,11 +12,10 @@ import ray
 from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import ClusterUnreachableError, ConfigError
 from lexigram_ray.jobs.filesystem import filesystem_of
+from lexigram_ray.runtime.head import OBJECT_STORE_BYTES
 
 NAMESPACE = "lexigram_ray"
 CONNECT_SECONDS = 5.0
-OBJECT_STORE_BYTES = 512 * 1024 * 1024
-"""Batches are small and large documents go through files: more would only be reserved."""
 
 
 @contextmanager

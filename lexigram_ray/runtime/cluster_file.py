@@ -5,7 +5,6 @@ Free of Ray, so that a command that needs no cluster does not pay for looking.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Generator
@@ -16,6 +15,7 @@ from typing import Any
 
 from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import UsageError
+from lexigram_ray.jobs.owner import Owner
 from lexigram_ray.runtime.head import LOOPBACK, Head
 from lexigram_ray.runtime.token_auth import use_token
 
@@ -39,6 +39,10 @@ class NotedCluster:
     token_path: str | None = None
     head: Head | None = None
 
+    def is_there(self) -> bool:
+        """Whether it has not ended, as far as this machine shows it."""
+        return self.head is None or self.head.is_whole()
+
 
 def note_path(config: WorkersConfig) -> Path:
     """Return where the note is."""
@@ -55,30 +59,37 @@ def noted_cluster(config: WorkersConfig) -> NotedCluster | None:
     try:
         raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         head = raw.pop("head")
-        return NotedCluster(**raw, head=Head(**head) if head else None)
+        return NotedCluster(**raw, head=_head_of(head) if head else None)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UsageError(
             f"{path} is no note of a cluster: {error}",
             hint="remove that file, then run `lexigram-ray up` again",
         ) from error
 
 
+def asked_address(address: str | None) -> str | None:
+    """Return the cluster that was asked for by name, or else by `RAY_ADDRESS`.
+
+    Ray sets that for the entrypoint of `ray job submit`.
+    """
+    return address or os.environ.get("RAY_ADDRESS") or None
+
+
 def wanted_address(config: WorkersConfig, address: str | None) -> str | None:
     """Return the cluster to attach to: asked for, started in, or noted by `up`; None for one's own.
 
-    Ray sets `RAY_ADDRESS` for the entrypoint of `ray job submit`. The noted one counts as long as
-    it has not ended; this process shows its token from then on.
+    The noted one counts as long as it has not ended; this process shows its token from then on.
 
     Raises:
         UsageError: The note cannot be read.
     """
-    asked = address or os.environ.get("RAY_ADDRESS") or None
+    asked = asked_address(address)
     noted = noted_cluster(config)
     if noted is None or noted.address is None:
         return asked
-    if asked is None and noted.head is not None and not noted.head.is_whole():
+    if asked is None and not noted.is_there():
         return None
     if asked is not None and not is_same(asked, noted.address):
         return asked
@@ -93,11 +104,9 @@ def is_same(one: str, other: str) -> bool:
 
 def note_cluster(config: WorkersConfig, cluster: NotedCluster) -> None:
     """Write the note; readers see the old or the new one."""
-    path = note_path(config)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_suffix(".new")
-    new.write_text(json.dumps(asdict(cluster), indent=2), encoding="utf-8")
-    new.replace(path)
+    from lexigram_ray.embedding.json_file import write_object
+
+    write_object(note_path(config), asdict(cluster))
 
 
 def forget_cluster(config: WorkersConfig) -> None:
@@ -109,11 +118,17 @@ def forget_cluster(config: WorkersConfig) -> None:
 @contextmanager
 def alone(config: WorkersConfig) -> Generator[None]:
     """Keep other `up`s and `down`s of this state waiting; the lock ends with the process."""
+    from lexigram_ray.embedding.locks import exclusive_lock
+
     path = config.paths.root / LOCK
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with exclusive_lock(path):
         yield
+
+
+def _head_of(raw: dict[str, Any]) -> Head:
+    owner = Owner(**raw.pop("owner"))
+    return Head(**raw, owner=owner)
 
 
 def _plain(address: str) -> str:

@@ -78,15 +78,15 @@ def down(config: WorkersConfig, tell: Callable[[str], None]) -> DownReport:
 
 
 def _refuse_elsewhere(noted: NotedCluster) -> None:
-    if noted.head is not None and not noted.head.is_here:
+    if noted.head is not None and noted.head.is_elsewhere:
         raise UsageError(
-            f"it is up on the machine {noted.head.host}", hint="run `lexigram-ray down` there"
+            f"it is up on the machine {noted.head.owner.host}", hint="run `lexigram-ray down` there"
         )
 
 
 def _drained(config: WorkersConfig, noted: NotedCluster, tell: Callable[[str], None]) -> Drained:
-    nothing = Drained(queues=(), given_back=(), killed=())
-    if noted.address is None or (noted.head is not None and not noted.head.is_whole()):
+    nothing = Drained(given_back=(), killed=())
+    if noted.address is None or not noted.is_there():
         return nothing
     use_token(noted.auth_mode, noted.token_path)
     try:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from collections.abc import Generator
-from contextlib import contextmanager
 
 from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.embedding.cache import EmbeddingCache
@@ -95,15 +93,3 @@ class EarlyRay:
             logger.debug("Ray did not start early: %s", error)
         finally:
             self._tried.set()
-
-
-@contextmanager
-def early_ray(
-    config: WorkersConfig, request: EmbedRequest, address: str | None
-) -> Generator[EarlyRay]:
-    """Give an `EarlyRay`, and end afterwards what it has started."""
-    early = EarlyRay(config, request, address)
-    try:
-        yield early
-    finally:
-        early.close()

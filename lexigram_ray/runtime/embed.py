@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from lexigram_ray.jobs.text_places import InProcessPlace, TextPlace
 from lexigram_ray.jobs.text_tracker import EmbedProgressCallback
 from lexigram_ray.jobs.toolbox import make_embedder
 from lexigram_ray.runtime.cluster_file import wanted_address
-from lexigram_ray.runtime.early_ray import early_ray, ray_is_running
+from lexigram_ray.runtime.early_ray import EarlyRay, ray_is_running
 
 if TYPE_CHECKING:
     from lexigram_ray.runtime.warm import SessionEmbedders
@@ -39,7 +39,7 @@ def run_embed(
     """
     # Before Ray is imported: it may have to know of a token.
     address = wanted_address(config, request.address)
-    with early_ray(config, request, address) as early:
+    with closing(EarlyRay(config, request, address)) as early:
 
         @contextmanager
         def make_place(recipe: Recipe, work: Work) -> Generator[TextPlace]:

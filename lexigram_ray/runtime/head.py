@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +24,12 @@ import psutil
 
 from lexigram_ray.core.config import ENV_PREFIX
 from lexigram_ray.core.errors import ClusterUnreachableError, WorkerError
+from lexigram_ray.jobs.owner import UNSEEN, Owner
+from lexigram_ray.runtime.token_auth import DEFAULT_MODE, MODE
 
 OBJECT_STORE_BYTES = 512 * 1024 * 1024
+"""Batches are small and large documents go through files: more would only be reserved."""
+
 DASHBOARD_PORT = 8265
 START_SECONDS = 90.0
 END_SECONDS = 20.0
@@ -37,9 +41,6 @@ LOOPBACK_ONLY = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 LOOPBACK = "LOCALHOST"
 """Ray takes localhost and 127.0.0.1 for the machine's address on its network, but not this."""
 
-CLOCK_SECONDS = 1.5
-"""A process's start is reckoned from the time of boot, which moves a little with the clock."""
-
 _RAY = "from ray.scripts.scripts import main; main()"
 
 
@@ -48,31 +49,26 @@ class Head:
     """A head that `up` has started.
 
     Attributes:
-        host: Of this machine.
-        pid: Of the process that watches over Ray's; also the id of their session.
-        started_at: Seconds since the epoch; tells it from a later process with the same pid.
+        owner: The process that watches over Ray's; its pid is also the id of their session.
         folder: Ray's sockets, logs, and its address.
     """
 
-    host: str
-    pid: int
-    started_at: float
+    owner: Owner
     folder: str
 
     @property
     def is_here(self) -> bool:
-        """Whether it was started on this machine."""
-        return self.host == socket.gethostname()
+        """Whether its processes are to be seen from here: same machine, boot and container."""
+        return _place(self.owner) == _place(Owner.current())
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether it may run where it cannot be seen from here; an earlier boot's does not."""
+        return not self.is_here and not self.owner.is_gone()
 
     def is_running(self) -> bool:
         """Whether its first process runs."""
-        if not self.is_here:
-            return False
-        try:
-            process = psutil.Process(self.pid)
-            return self._is_it(process) and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return False
+        return self.is_here and not self.owner.is_gone()
 
     def is_whole(self) -> bool:
         """Whether it runs, and its sockets are there: without them, attaching ends the process."""
@@ -85,31 +81,25 @@ class Head:
             return []
         return [process for process in psutil.process_iter() if self._is_member(process)]
 
-    def _is_it(self, process: psutil.Process) -> bool:
-        return abs(process.create_time() - self.started_at) < CLOCK_SECONDS
-
     def _pid_is_anothers(self) -> bool:
         # The kernel gives no pid away that is still the id of somebody's session.
-        try:
-            return not self._is_it(psutil.Process(self.pid))
-        except psutil.NoSuchProcess:
-            return False
+        now = Owner.of(self.owner.pid).process_started
+        return now not in (UNSEEN, self.owner.process_started)
 
     def _is_member(self, process: psutil.Process) -> bool:
         try:
-            in_session = os.getsid(process.pid) == self.pid
+            in_session = os.getsid(process.pid) == self.owner.pid
             return in_session and process.status() != psutil.STATUS_ZOMBIE
         except (psutil.NoSuchProcess, ProcessLookupError, PermissionError):
             return False
 
 
-def start_head(store_id: str, logs: Path, environ: Mapping[str, str] = os.environ) -> Head:
+def start_head(store_id: str, logs: Path) -> Head:
     """Start a head node of this machine's resources; it has no address yet.
 
     Args:
         store_id: Heads of different stores do not meet.
         logs: Where what it prints goes.
-        environ: Of this process.
 
     Raises:
         ClusterUnreachableError: It cannot be started.
@@ -119,19 +109,14 @@ def start_head(store_id: str, logs: Path, environ: Mapping[str, str] = os.enviro
     with _log(logs).open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-c", _RAY, *_arguments(folder)],
-            env=_environment(environ),
+            env=_environment(),
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
         )
-    return Head(
-        host=socket.gethostname(),
-        pid=process.pid,
-        started_at=psutil.Process(process.pid).create_time(),
-        folder=str(folder),
-    )
+    return Head(owner=Owner.of(process.pid), folder=str(folder))
 
 
 def address_of(head: Head, logs: Path) -> str:
@@ -171,7 +156,7 @@ def end_head(head: Head) -> int:
     members = _with_descendants(head.processes())
     # The first one ends the others in good order; what is left then has lost its parent.
     steps = [
-        ([each for each in members if each.pid == head.pid], signal.SIGTERM, END_SECONDS),
+        ([each for each in members if each.pid == head.owner.pid], signal.SIGTERM, END_SECONDS),
         (members, signal.SIGTERM, GRACE_SECONDS),
         (members, signal.SIGKILL, GRACE_SECONDS),
     ]
@@ -184,6 +169,10 @@ def end_head(head: Head) -> int:
     return len(members)
 
 
+def _place(owner: Owner) -> tuple[str, str, str]:
+    return owner.host, owner.boot_id, owner.pid_namespace
+
+
 def _arguments(folder: Path) -> Sequence[str]:
     return (
         "start", "--head", "--block", "--port=0", f"--temp-dir={folder}",
@@ -193,14 +182,14 @@ def _arguments(folder: Path) -> Sequence[str]:
     )  # fmt: skip
 
 
-def _environment(environ: Mapping[str, str]) -> dict[str, str]:
+def _environment() -> dict[str, str]:
     # Every worker inherits it: settings come with the actors, and secrets do not belong here.
     kept = {
         name: value
-        for name, value in environ.items()
+        for name, value in os.environ.items()
         if not name.upper().startswith((ENV_PREFIX, "LEXIGRAM_RAY_")) and name != "RAY_ADDRESS"
     }
-    return {"RAY_AUTH_MODE": "token"} | kept | {LOOPBACK_ONLY: "0"}
+    return {MODE: DEFAULT_MODE} | kept | {LOOPBACK_ONLY: "0"}
 
 
 def _private_folder(store_id: str) -> Path:

@@ -15,7 +15,6 @@ from lexigram_ray.jobs.pool import LocalPool, WorkerPool
 from lexigram_ray.jobs.recipes import Recipe
 from lexigram_ray.jobs.report import IngestReport, IngestRequest, ProgressCallback
 from lexigram_ray.jobs.toolbox import make_embedder, make_tools
-from lexigram_ray.runtime.cluster_file import wanted_address
 
 logger = logging.getLogger("lexigram_ray")
 
@@ -66,6 +65,8 @@ def _local_pool(config: WorkersConfig, recipe: Recipe, job_id: str) -> Generator
 def _ray_pool(
     config: WorkersConfig, request: IngestRequest, recipe: Recipe, job_id: str
 ) -> Generator[WorkerPool]:
+    from lexigram_ray.runtime.cluster_file import wanted_address
+
     # Before Ray is imported: it may have to know of a token.
     address = wanted_address(config, request.address)
     from lexigram_ray.runtime.cluster import cluster_cpus, connected

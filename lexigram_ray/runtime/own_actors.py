@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayError
+from ray.exceptions import RayError
 
 from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import ClusterUnreachableError
@@ -57,12 +57,10 @@ class Drained:
     """What has become of the actors of a store.
 
     Attributes:
-        queues: Names of the queues that were ended.
         given_back: Ids of jobs whose runners have ended in good order.
         killed: Ids of jobs whose runners had to be killed; nothing is lost by that either.
     """
 
-    queues: tuple[str, ...]
     given_back: tuple[str, ...]
     killed: tuple[str, ...]
 
@@ -78,23 +76,20 @@ def ensure_queue(config: WorkersConfig, store_id: str) -> tuple[ActorState, bool
     """
     name, key = queue_name(store_id), _settings_key(config)
     for other in _names(queue_prefix(store_id)):
-        if other != name or _settings_of(other) != key:
+        if other != name or _ask(other, LOOK_SECONDS).get("settings_key") != key:
             _end_queue(other)
     was_there = bool(_names(name))
-    queue = (
-        ray.remote(JobQueueActor)
-        .options(
-            name=name,
-            namespace=NAMESPACE,
-            lifetime="detached",
-            get_if_exists=True,
-            num_cpus=0,
-            max_restarts=-1,
-            max_task_retries=-1,
-        )
-        .remote(config, name, key)
+    queue = ray.remote(JobQueueActor).options(
+        name=name,
+        namespace=NAMESPACE,
+        lifetime="detached",
+        get_if_exists=True,
+        num_cpus=0,
+        max_restarts=-1,
+        max_task_retries=-1,
     )
-    state = _state(name, queue, ANSWER_SECONDS)
+    queue.remote(config, name, key)
+    state = _state(name, ANSWER_SECONDS)
     if state.pid is None:
         raise ClusterUnreachableError(
             f"the job queue {name} does not begin on the cluster",
@@ -106,7 +101,7 @@ def ensure_queue(config: WorkersConfig, store_id: str) -> tuple[ActorState, bool
 def states_of(store: Store) -> list[ActorState]:
     """Return the queue of a store, and the runners of its jobs."""
     names = [*_names(queue_prefix(store.store_id)), *_runners(store)]
-    return [_state(name, _handle(name), LOOK_SECONDS) for name in names]
+    return [_state(name, LOOK_SECONDS) for name in names]
 
 
 def drain(config: WorkersConfig, store: Store, tell: Callable[[str], None]) -> Drained:
@@ -115,8 +110,7 @@ def drain(config: WorkersConfig, store: Store, tell: Callable[[str], None]) -> D
     Args:
         tell: Is given what is waited for.
     """
-    queues = _names(queue_prefix(store.store_id))
-    for name in queues:
+    for name in _names(queue_prefix(store.store_id)):
         _end_queue(name)
     runners = _runners(store)
     if runners:
@@ -128,7 +122,6 @@ def drain(config: WorkersConfig, store: Store, tell: Callable[[str], None]) -> D
     for name in left:
         kill_actor(name)
     return Drained(
-        queues=tuple(queues),
         given_back=tuple(runners[name] for name in runners if name not in left),
         killed=tuple(runners[name] for name in left),
     )
@@ -155,23 +148,17 @@ def _handle(name: str) -> Any:
     return ray.get_actor(name, namespace=NAMESPACE)
 
 
-def _state(name: str, handle: Any, seconds: float) -> ActorState:
-    told = _ask(handle, seconds)
+def _state(name: str, seconds: float) -> ActorState:
+    told = _ask(name, seconds)
     return ActorState(name=name, pid=told.get("pid"), node=told.get("node"))
 
 
-def _ask(handle: Any, seconds: float) -> dict[str, Any]:
+def _ask(name: str, seconds: float) -> dict[str, Any]:
+    """Return what an actor tells of itself; nothing where it has ended or does not answer."""
     try:
-        return ray.get(handle.describe.remote(), timeout=seconds)
-    except (GetTimeoutError, RayError):
+        return ray.get(_handle(name).describe.remote(), timeout=seconds)
+    except (ValueError, RayError):
         return {}
-
-
-def _settings_of(name: str) -> str | None:
-    try:
-        return _ask(_handle(name), LOOK_SECONDS).get("settings_key")
-    except ValueError:
-        return None
 
 
 def _settings_key(config: WorkersConfig) -> str:
@@ -182,7 +169,7 @@ def _settings_key(config: WorkersConfig) -> str:
 
 def _end_queue(name: str) -> None:
     # Asked first, so that no runner is being started while the runners are looked for.
-    with suppress(RayError, ValueError, GetTimeoutError):
+    with suppress(RayError, ValueError):
         ray.get(_handle(name).stop.remote(STOP_SECONDS), timeout=STOP_SECONDS + LOOK_SECONDS)
     kill_actor(name)
     _wait_for_end([name], STOP_SECONDS)

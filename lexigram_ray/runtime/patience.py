@@ -6,16 +6,20 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
 
 import ray
+from ray.exceptions import RayError
 
 from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import EmbedderDiedError, WorkerError
+from lexigram_ray.jobs.pool import TIMED_OUT
 
 SAID_AFTER_SECONDS = 60.0
 PATIENCE_SECONDS = 300.0
 PATIENCE_SECONDS_A_ROW = 0.5
-TIMED_OUT = "timed_out"
+LAST_WORD_SECONDS = 1.0
 
 logger = logging.getLogger("lexigram_ray")
 
@@ -94,6 +98,13 @@ def unit_limit(config: WorkersConfig) -> float:
     text that waits for the server's budget is not to blame.
     """
     return math.inf if config.embedding.server.url is not None else config.jobs.unit_seconds
+
+
+def hear_last_word(reference: Any) -> None:
+    """Take the result of a worker that was ended."""
+    # Of a result that nobody asks for, Ray would tell the terminal that it failed.
+    with suppress(RayError):
+        ray.get(reference, timeout=LAST_WORD_SECONDS)
 
 
 def took_longer_than(seconds: float) -> str:

@@ -22,6 +22,7 @@ from ray.util.annotations import RayDeprecationWarning
 
 from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import WorkerError
+from lexigram_ray.jobs.pool import TIMED_OUT
 from lexigram_ray.jobs.recipes import Recipe
 from lexigram_ray.jobs.staged import StagedUnit
 from lexigram_ray.jobs.text_executor import RowsExecution
@@ -32,7 +33,7 @@ from lexigram_ray.runtime.data_stream import (
     PipelineDiedError,
     PipelineStalledError,
 )
-from lexigram_ray.runtime.patience import TIMED_OUT, patience_for, unit_limit
+from lexigram_ray.runtime.patience import patience_for, unit_limit
 from lexigram_ray.runtime.pickled_recipe import PickledRecipe
 from lexigram_ray.runtime.pool_size import PoolSize, pool_size
 from lexigram_ray.runtime.transport import Parcel

@@ -14,12 +14,13 @@ from lexigram_ray.core.types import FailureCategory, JobStatus
 from lexigram_ray.jobs.giving_up import is_lost_for_good, losses_in_a_row, wait_after_losses
 from lexigram_ray.jobs.owner import Owner
 from lexigram_ray.jobs.records import ERROR, Claim, Job
+from lexigram_ray.jobs.requests import EMBED, INGEST
 from lexigram_ray.jobs.store import Store
 from lexigram_ray.runtime.actor_log import log_to_worker_file
 from lexigram_ray.runtime.actor_names import job_id_of, kill_actor, names_in_use, runner_name
 from lexigram_ray.runtime.job_runner import start_runner
 
-KINDS = ("ingest", "embed")
+KINDS = (INGEST, EMBED)
 POLL_SECONDS = 0.5
 LOOK_AHEAD = 16
 """Jobs looked at beyond those that may run: the first ones may have to wait after a death."""
@@ -101,6 +102,8 @@ class RunnerStarter:
             self._look_at(kind, self._config.jobs.concurrency.get(kind, 1))
 
     def _look_at(self, kind: str, most: int) -> None:
+        # Over a look that ends early they are not seen, and so are given their time anew.
+        before = self._idle.pop(kind, {})
         free = most - self._store.running(kind)
         if free <= 0:
             return
@@ -108,18 +111,22 @@ class RunnerStarter:
         if not ready:
             return
         names = names_in_use()
-        starting = self._starting(kind, names, {job.id for job in ready})
-        free -= len(starting)
+        free -= len(self._starting(kind, names, {job.id for job in ready}, before))
         for job in ready:
             if free <= 0:
                 return
             if runner_name(job) not in names and self._start(job):
                 free -= 1
 
-    def _starting(self, kind: str, names: set[str], ready: set[str]) -> list[str]:
-        """Return the runners that have no claim yet, and end those that will not get one."""
+    def _starting(
+        self, kind: str, names: set[str], ready: set[str], before: dict[str, float]
+    ) -> list[str]:
+        """Return the runners that have no claim yet, and end those that will not get one.
+
+        Args:
+            before: Those of the look before, and since when they have had none.
+        """
         now = time.monotonic()
-        before = self._idle.get(kind, {})
         idle = {name: before.get(name, now) for name in names if self._is_idle(name, kind, ready)}
         for name, since in idle.items():
             if now - since > CLAIM_SECONDS:

@@ -22,6 +22,7 @@ from lexigram_ray.runtime.actors import EmbedderActor, IngestionActor
 from lexigram_ray.runtime.patience import (
     SAID_AFTER_SECONDS,
     free_resources,
+    hear_last_word,
     took_longer_than,
     unit_limit,
 )
@@ -30,7 +31,6 @@ from lexigram_ray.runtime.pool_size import GPU_SHARE
 
 MOST_WORKERS = 8
 CLOSE_SECONDS = 1.0
-LAST_WORD_SECONDS = 1.0
 
 ASKED = "asked"
 """A thread of the embedder for questions, so that it answers also while it embeds."""
@@ -157,9 +157,7 @@ class RayPool:
     def _ended(self, reference: ray.ObjectRef[Execution]) -> Completed:
         item = self._under_way.pop(reference)
         self._replace(item.worker)
-        # Of a result that nobody asks for, Ray would tell the terminal that it failed.
-        with contextlib.suppress(RayError):
-            ray.get(reference, timeout=LAST_WORD_SECONDS)
+        hear_last_word(reference)
         limit = time_limit(item.batch, self._unit_seconds)
         return Completed(item.batch, crash=took_longer_than(limit), is_late=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -80,29 +81,25 @@ class Status:
 
 
 def read_status(config: WorkersConfig) -> Status:
-    """Look at the store and at the cluster; nothing is started.
+    """Look at the store and at the cluster; nothing is started, and no store is made.
 
     Raises:
         StoreUnreachableError: The store cannot be opened.
     """
-    with Store.open(config.paths.store_url) as store:
+    store = Store.open_existing(config.paths.store_url)
+    with nullcontext() if store is None else store:
         noted = noted_cluster(config)
         cluster = None if noted is None else _cluster(config, noted, store)
+        if store is None:
+            return Status(cluster=cluster, jobs=dict.fromkeys(JobStatus, 0), running=())
         running, _ = store.list_jobs(status=JobStatus.RUNNING, limit=MOST_RUNNING_SHOWN)
         return Status(cluster=cluster, jobs=store.counts(), running=tuple(running))
 
 
-def _cluster(config: WorkersConfig, noted: NotedCluster, store: Store) -> ClusterState:
+def _cluster(config: WorkersConfig, noted: NotedCluster, store: Store | None) -> ClusterState:
     started_here = noted.head is not None
-    if noted.head is not None and not noted.head.is_running():
-        where = "" if noted.head.is_here else f" on this machine; it is on {noted.head.host}"
-        problem = f"its head process {noted.head.pid} is not running{where}"
+    if (problem := _problem(noted)) is not None:
         return ClusterState(address=noted.address, started_here=started_here, problem=problem)
-    if noted.address is None:
-        return ClusterState(address=None, started_here=True, problem="it is starting")
-    if noted.head is not None and not noted.head.is_whole():
-        problem = f"its sockets in {noted.head.folder} are gone; `up` starts it anew"
-        return ClusterState(address=noted.address, started_here=True, problem=problem)
     use_token(noted.auth_mode, noted.token_path)
     from lexigram_ray.runtime.actor_names import job_id_of
     from lexigram_ray.runtime.cluster import connected
@@ -110,7 +107,7 @@ def _cluster(config: WorkersConfig, noted: NotedCluster, store: Store) -> Cluste
 
     try:
         with connected(config, noted.address):
-            actors = states_of(store)
+            actors = [] if store is None else states_of(store)
             return ClusterState(
                 address=noted.address,
                 started_here=started_here,
@@ -121,6 +118,19 @@ def _cluster(config: WorkersConfig, noted: NotedCluster, store: Store) -> Cluste
             )
     except (ClusterUnreachableError, ConfigError) as error:
         return ClusterState(address=noted.address, started_here=started_here, problem=error.message)
+
+
+def _problem(noted: NotedCluster) -> str | None:
+    """Return why a cluster cannot be attached to, as far as this machine shows it."""
+    head = noted.head
+    if head is not None and not head.is_running():
+        where = f" on this machine; it is on {head.owner.host}" if head.is_elsewhere else ""
+        return f"its head process {head.owner.pid} is not running{where}"
+    if noted.address is None:
+        return "it is starting"
+    if head is None or noted.is_there():
+        return None
+    return f"its sockets in {head.folder} are gone; `up` starts it anew"
 
 
 def _nodes() -> tuple[NodeState, ...]:

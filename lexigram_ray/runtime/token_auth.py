@@ -12,6 +12,7 @@ from lexigram_ray.core.errors import ClusterUnreachableError
 
 TOKEN_BYTES = 32
 MODE = "RAY_AUTH_MODE"
+DEFAULT_MODE = "token"
 TOKEN = "RAY_AUTH_TOKEN"  # noqa: S105 - the variable's name
 TOKEN_PATH = "RAY_AUTH_TOKEN_PATH"  # noqa: S105 - the variable's name
 

@@ -16,6 +16,7 @@ from lexigram_ray.runtime.cluster import connected
 from lexigram_ray.runtime.cluster_file import (
     NotedCluster,
     alone,
+    asked_address,
     forget_cluster,
     is_same,
     note_cluster,
@@ -25,7 +26,7 @@ from lexigram_ray.runtime.cluster_file import (
 from lexigram_ray.runtime.head import address_of, end_head, start_head
 from lexigram_ray.runtime.own_actors import ActorState, dashboard_url, ensure_queue
 from lexigram_ray.runtime.queue_actor import KINDS
-from lexigram_ray.runtime.token_auth import MODE, TOKEN_PATH, ensure_token, use_token
+from lexigram_ray.runtime.token_auth import DEFAULT_MODE, MODE, TOKEN_PATH, ensure_token, use_token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +71,7 @@ def up(config: WorkersConfig, address: str | None, tell: Callable[[str], None]) 
         ClusterUnreachableError: The cluster does not answer, or does not start.
     """
     _check_kinds(config)
-    address = address or os.environ.get("RAY_ADDRESS") or None
+    address = asked_address(address)
     with alone(config), Store.open(config.paths.store_url) as store:
         noted = _still_there(config)
         started = address is None and noted is None
@@ -116,9 +117,9 @@ def _still_there(config: WorkersConfig) -> NotedCluster | None:
     noted = noted_cluster(config)
     if noted is None or noted.head is None:
         return noted
-    if not noted.head.is_here:
+    if noted.head.is_elsewhere:
         raise UsageError(
-            f"it is up already, on the machine {noted.head.host}",
+            f"it is up already, on the machine {noted.head.owner.host}",
             hint=f"`lexigram-ray down` there; if that machine is gone, remove {note_path(config)}",
         )
     # One without an address may still be starting.
@@ -144,7 +145,7 @@ def _started(config: WorkersConfig, store_id: str, tell: Callable[[str], None]) 
     token_path = ensure_token()
     tell("starting Ray on this machine")
     head = start_head(store_id, config.paths.logs)
-    mode = os.environ.get(MODE, "token")
+    mode = os.environ.get(MODE, DEFAULT_MODE)
     starting = NotedCluster(address=None, auth_mode=mode, token_path=token_path, head=head)
     # Before it is up, so that it is found whatever becomes of this process.
     note_cluster(config, starting)

@@ -22,7 +22,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import lexigram_ray
 from lexigram_ray.core.config import WorkersConfig
-from lexigram_ray.core.errors import EmbedderDiedError
+from lexigram_ray.core.errors import WorkerError
 from lexigram_ray.core.ids import hash_text
 from lexigram_ray.embedding.fingerprint import fingerprint
 from lexigram_ray.jobs.recipes import GivenModel, Recipe
@@ -32,7 +32,7 @@ from lexigram_ray.jobs.text_places import POLL_SECONDS
 from lexigram_ray.runtime.actors import EmbedderActor
 from lexigram_ray.runtime.careful import CarefulRun, PlaceStopped
 from lexigram_ray.runtime.cluster import NAMESPACE
-from lexigram_ray.runtime.patience import Silence, UnitTime, patience_for, unit_limit
+from lexigram_ray.runtime.patience import Silence, patience_for, unit_limit
 from lexigram_ray.runtime.pickled_recipe import PickledRecipe
 from lexigram_ray.runtime.pool_size import PoolSize, warm_gpus
 from lexigram_ray.runtime.transport import unpack
@@ -199,7 +199,7 @@ class WarmPlace:
         waiting = deque(units)
         suspects: list[StagedUnit] = []
         rows = max((unit.rows for unit in units), default=0)
-        silence = UnitTime("a warm embedder", patience_for(rows, unit_limit(self._config)))
+        silence = Silence("a warm embedder", patience_for(rows, unit_limit(self._config)))
         with suppress(PlaceStopped):
             while self._hand_out(path, waiting):
                 for warm, reference in self._ready(keep_on, silence):
@@ -250,8 +250,8 @@ class WarmPlace:
                 return [(owners[reference], reference) for reference in ready]
             try:
                 silence.goes_on()
-            except EmbedderDiedError as death:
-                logger.info("a warm embedder hangs: %s", death)
+            except WorkerError as error:
+                logger.info("a warm embedder hangs: %s", error)
                 self._start_anew()
                 silence.begin()
         raise PlaceStopped

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
@@ -16,8 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from lexigram_ray.core.config import load_config
 from lexigram_ray.jobs.records import LOST
 from lexigram_ray.jobs.store import Store
+from lexigram_ray.runtime.cluster_file import noted_cluster
 from lexigram_ray.runtime.head import Head, end_head
 from tests.command_line import Result, run_cli
 from tests.tables import assert_nothing_twice, rows_of, sources
@@ -58,8 +59,8 @@ class Site:
         return Store.open(f"sqlite:///{self.state / 'jobs.db'}")
 
     def head(self) -> Head | None:
-        note = self.state / "cluster.json"
-        return Head(**json.loads(note.read_text())["head"]) if note.exists() else None
+        noted = noted_cluster(load_config(state_dir=self.state))
+        return noted.head if noted else None
 
     def actor_pids(self) -> dict[str, int]:
         return {actor["name"]: actor["pid"] for actor in self.done("status")["cluster"]["actors"]}

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
-from dataclasses import replace
+import subprocess
+from dataclasses import asdict, replace
 from pathlib import Path
 
-import psutil
 import pytest
 
 from lexigram_ray.core.config import WorkersConfig, load_config
 from lexigram_ray.core.errors import UsageError
+from lexigram_ray.jobs.owner import Owner
 from lexigram_ray.runtime.cluster_file import (
     NotedCluster,
     forget_cluster,
@@ -19,7 +21,7 @@ from lexigram_ray.runtime.cluster_file import (
     noted_cluster,
     wanted_address,
 )
-from lexigram_ray.runtime.head import Head
+from lexigram_ray.runtime.head import Head, end_head
 from lexigram_ray.runtime.token_auth import ensure_token
 
 TOKEN_VARIABLES = ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
@@ -42,9 +44,7 @@ def this_process(folder: Path) -> Head:
     sockets = folder / "session_1" / "sockets"
     sockets.mkdir(parents=True, exist_ok=True)
     (sockets / "raylet").touch()
-    process = psutil.Process()
-    return Head(host=os.uname().nodename, pid=process.pid, started_at=process.create_time(),
-                folder=str(folder))  # fmt: skip
+    return Head(owner=Owner.current(), folder=str(folder))
 
 
 def noted(head: Head | None) -> NotedCluster:
@@ -83,11 +83,41 @@ def test_a_head_whose_process_is_gone_is_not_attached_to(
     config: WorkersConfig, tmp_path: Path
 ) -> None:
     head = this_process(tmp_path)
-    earlier = replace(head, started_at=head.started_at - 60)
+    started = head.owner.process_started
+    earlier = replace(head, owner=replace(head.owner, process_started=started - 1))
     note_cluster(config, noted(earlier))
 
     assert wanted_address(config, None) is None
     assert earlier.processes() == []
+
+
+def test_a_head_of_an_earlier_boot_has_ended_and_another_container_s_is_left_alone(
+    config: WorkersConfig, tmp_path: Path
+) -> None:
+    head = this_process(tmp_path)
+    earlier = replace(head, owner=replace(head.owner, boot_id="earlier"))
+    contained = replace(head, owner=replace(head.owner, pid_namespace="pid:[1]"))
+
+    assert (earlier.is_elsewhere, contained.is_elsewhere, head.is_elsewhere) == (False, True, False)
+    for other in (earlier, contained):
+        note_cluster(config, noted(other))
+        assert wanted_address(config, None) is None
+        assert other.processes() == []
+
+
+def test_what_a_head_has_started_is_found_and_ended_though_its_first_process_has_died(
+    tmp_path: Path,
+) -> None:
+    process = subprocess.Popen(["/bin/sh", "-c", "sleep 600 & exit"], start_new_session=True)
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    head = Head(owner=Owner.of(process.pid), folder=str(tmp_path))
+
+    assert not head.is_running()
+    assert len(head.processes()) == 1
+    process.wait()
+    assert len(head.processes()) == 1
+    assert end_head(head) == 1
+    assert head.processes() == []
 
 
 def test_what_is_asked_for_goes_before_the_environment_and_that_before_the_note(
@@ -139,3 +169,13 @@ def test_a_note_that_is_damaged_is_named_with_the_way_out(config: WorkersConfig,
     with pytest.raises(UsageError, match=r"cluster\.json is no note") as caught:
         noted_cluster(config)
     assert "remove that file" in str(caught.value.hint)
+
+
+def test_a_note_whose_head_is_of_another_form_is_named_too(
+    config: WorkersConfig, tmp_path: Path
+) -> None:
+    head = this_process(tmp_path)
+    for wrong in ({"host": "here", "pid": 1}, asdict(head) | {"more": 2}, "here"):
+        note_path(config).write_text(json.dumps({"address": None, "head": wrong}))
+        with pytest.raises(UsageError, match=r"cluster\.json is no note"):
+            noted_cluster(config)

@@ -13,6 +13,7 @@ from lexigram_ray.jobs.heartbeat import Heartbeat
 from lexigram_ray.jobs.owner import Owner
 from lexigram_ray.jobs.records import Claim
 from lexigram_ray.jobs.store import Store
+from tests.contract.store_data import claimed, found
 
 EVERY_SECONDS = 0.02
 WAIT_SECONDS = 10.0
@@ -26,16 +27,11 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def claim(store: Store) -> Claim:
-    job, _ = store.submit(kind="ingest", collection="docs", spec={}, spec_key="key")
-    claim = store.claim(job.id, Owner.current(), 60)
-    assert isinstance(claim, Claim)
-    return claim
+    return claimed(store, owner=Owner.current())
 
 
 def shown(store: Store, claim: Claim) -> object:
-    job = store.get(claim.job_id)
-    assert job is not None
-    return job.progress.get("done")
+    return found(store, claim.job_id).progress.get("done")
 
 
 def cancel_and_work_on(store: Store, beats: Heartbeat, claim: Claim) -> None:
