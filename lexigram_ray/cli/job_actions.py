@@ -18,8 +18,6 @@ from lexigram_ray.cli.invocation import (
     env,
 )
 from lexigram_ray.cli.job_ids import IdsArgument, find_jobs, open_store
-from lexigram_ray.cli.job_next import is_up
-from lexigram_ray.cli.job_words import object_of
 from lexigram_ray.cli.output import count, paint, printable, say, write_line
 from lexigram_ray.core.errors import UsageError
 from lexigram_ray.core.types import JobStatus
@@ -46,6 +44,7 @@ def cancel_jobs(
 
     With --json one job is one object, and several are {"items": [...]}.
     """
+    from lexigram_ray.cli.job_words import object_of
     from lexigram_ray.jobs.owner import Owner
 
     invocation = Invocation.of(ctx, state, config, json=json, debug=debug)
@@ -55,10 +54,10 @@ def cancel_jobs(
         found = find_jobs(store, job_ids)
         _check_cancellable(found)
         ended = [store.cancel(job.id, Owner.current(), turn_seconds=seconds) for job in found]
+        if invocation.json:
+            invocation.answer(object_of(ended))
+            return EXIT_DONE
         rows = [store.unit_totals(job.id).chunks for job in ended]
-    if invocation.json:
-        invocation.answer(object_of(ended))
-        return EXIT_DONE
     for job, written in zip(ended, rows, strict=True):
         _print_cancelled(job, written)
     if len(ended) == 1:
@@ -89,6 +88,8 @@ def retry_jobs(
     Unchanged documents are not read again, and rows that stand are not embedded again. With --json
     one job is one object, and several are {"items": [...]}.
     """
+    from lexigram_ray.cli.job_next import is_up
+    from lexigram_ray.cli.job_words import object_of
     from lexigram_ray.jobs.retrying import retry
 
     invocation = Invocation.of(ctx, state, config, json=json, debug=debug)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import string
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -30,11 +31,10 @@ SHOWN_LENGTHS = (13, 18, 23, 36)
 """Of an id: its millisecond, twelve random bits more, fourteen more, all of it."""
 
 NAMED = 10
-PAGE = 1000
-CLOCK_SLACK_SECONDS = 3600
-DIGITS_OF_TIME = 12
 ALL_DIGITS = 32
 HEX_DIGITS = frozenset(string.hexdigits)
+GROUPS = (0, 8, 12, 16, 20, None)
+"""Where an id's digits are cut by hyphens."""
 
 
 def open_store(invocation: Invocation, config: WorkersConfig) -> Store:
@@ -43,16 +43,16 @@ def open_store(invocation: Invocation, config: WorkersConfig) -> Store:
     Raises:
         UsageError: There is none yet.
     """
-    from lexigram_ray.jobs.database import store_exists
     from lexigram_ray.jobs.store import Store
 
-    if not store_exists(config.paths.store_url):
+    store = Store.open_existing(config.paths.store_url)
+    if store is None:
         where = f" in {config.paths.root}" if config.store_url is None else ""
         raise UsageError(
             f"there are no jobs yet{where}",
             hint=invocation.suggest("ingest", "PATH", "--collection", "NAME"),
         )
-    return Store.open(config.paths.store_url)
+    return store
 
 
 def find_jobs(store: Store, given: Sequence[str]) -> list[Job]:
@@ -83,7 +83,7 @@ def find_job(store: Store, given: str) -> Job:
         job = store.get(str(uuid.UUID(digits)))
         candidates = [] if job is None else [job]
     else:
-        candidates = list(_beginning(store, digits))
+        candidates = store.beginning(_hyphenated(digits))
     if not candidates:
         raise _no_job(given)
     if len(candidates) > 1:
@@ -109,15 +109,6 @@ def _no_job(given: str) -> UsageError:
     return UsageError(f"no job {given!r}", hint="`lexigram-ray jobs list` shows them")
 
 
-def _beginning(store: Store, digits: str) -> Iterator[Job]:
-    """Yield jobs whose ids begin with these digits, newest first.
-
-    Ids begin with the time at which they were made: jobs older than that need no look.
-    """
-    earliest = int(digits[:DIGITS_OF_TIME].ljust(DIGITS_OF_TIME, "0"), 16) / 1000
-    cursor: str | None = None
-    while True:
-        page, cursor = store.list_jobs(limit=PAGE, cursor=cursor)
-        yield from (job for job in page if job.id.replace("-", "").startswith(digits))
-        if cursor is None or page[-1].created_at.timestamp() < earliest - CLOCK_SLACK_SECONDS:
-            return
+def _hyphenated(digits: str) -> str:
+    groups = (digits[start:end] for start, end in itertools.pairwise(GROUPS))
+    return "-".join(group for group in groups if group)

@@ -24,9 +24,7 @@ def is_up(config: WorkersConfig) -> bool:
     from lexigram_ray.runtime.cluster_file import noted_cluster
 
     noted = noted_cluster(config)
-    if noted is None or noted.head is None:
-        return noted is not None
-    return noted.head.is_running() and noted.head.is_whole()
+    return noted is not None and noted.is_there()
 
 
 def say_next(

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, cast
 
 from lexigram_ray.cli.job_words import (
     at,
-    job_object,
     pace_in_words,
     progress_in_words,
     seconds_taken,
@@ -17,6 +16,7 @@ from lexigram_ray.cli.job_words import (
 )
 from lexigram_ray.cli.output import count, duration, paint, print_table, printable, write_line
 from lexigram_ray.jobs.redaction import HIDDEN, redacted
+from lexigram_ray.jobs.report import Problem, problems_of
 from lexigram_ray.jobs.watching import pace_since_start
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ NOTHING = "-"
 
 def page_object(job: Job, attempts: Sequence[Attempt], now: datetime) -> dict[str, object]:
     """Return the object of `jobs show --json`."""
-    return job_object(job) | {
+    return job.to_dict() | {
         "error_code": job.error_code,
         "seconds_remaining": pace_since_start(job, now).seconds_remaining,
         "run_after": job.run_after.isoformat() if job.run_after else None,
@@ -40,18 +40,11 @@ def page_object(job: Job, attempts: Sequence[Attempt], now: datetime) -> dict[st
     }
 
 
-def problems_of(job: Job) -> list[dict[str, str]]:
-    """Return what the job's report says was skipped or failed; nothing before there is one."""
-    problems = job.summary.get("problems")
-    return cast("list[dict[str, str]]", problems) if isinstance(problems, list) else []
-
-
 def print_page(
     job: Job, attempts: Sequence[Attempt], now: datetime, *, tracebacks: bool = False
 ) -> None:
     """Print a job on stdout."""
     from lexigram_ray.cli.ingest_summary import print_problems
-    from lexigram_ray.jobs.report import Problem
 
     status = paint(job.status.value, style_of(job), sys.stdout)
     _print(f"{status}: {job.kind} into collection {printable(job.collection)}")
@@ -162,7 +155,8 @@ def _without_secrets(value: object, name: str = "") -> object:
     if isinstance(value, list):
         return [_without_secrets(each, name) for each in cast("list[object]", value)]
     if isinstance(value, str):
-        return HIDDEN if value and redacted(f"{name}=x") != f"{name}=x" else redacted(value)
+        named = f"{name}=x"
+        return HIDDEN if value and redacted(named) != named else redacted(value)
     return value
 
 

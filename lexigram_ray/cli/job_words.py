@@ -7,8 +7,8 @@ from datetime import datetime
 
 from lexigram_ray.cli.output import duration
 from lexigram_ray.core.types import JobStatus
-from lexigram_ray.jobs.records import Job
-from lexigram_ray.jobs.watching import Counts, Pace
+from lexigram_ray.jobs.records import Counts, Job
+from lexigram_ray.jobs.watching import Pace
 
 STYLES = {
     JobStatus.PENDING: "yellow",
@@ -68,19 +68,9 @@ def pace_in_words(pace: Pace) -> list[str]:
     return words
 
 
-def job_object(job: Job) -> dict[str, object]:
-    """Return the contract's object; the progress of a job that has ended is its report's."""
-    counts, shown = Counts.of(job), job.to_dict()
-    if counts.fraction is None:
-        return shown
-    percent = round(100 * counts.fraction, 1)
-    progress = {"total": counts.total, "done": counts.done, "failed": counts.failed}
-    return shown | {"progress": progress | {"percent": percent}}
-
-
 def object_of(jobs: Sequence[Job]) -> dict[str, object]:
     """Return what `--json` answers of the jobs that a user has named: one object, or a list."""
-    objects = [job_object(job) for job in jobs]
+    objects = [job.to_dict() for job in jobs]
     return objects[0] if len(objects) == 1 else {"items": objects, "next": None}
 
 

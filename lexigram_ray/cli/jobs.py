@@ -93,13 +93,11 @@ def list_jobs(
       lexigram-ray jobs list --status failed -c papers
       lexigram-ray jobs list --json | jq -r '.items[].id'
     """
-    from lexigram_ray.cli.job_words import job_object
-
     invocation = Invocation.of(ctx, state, config, json=json, debug=debug)
     asked: dict[str, str | None] = {"status": status, "kind": kind, "collection": collection}
     page, following = _page(invocation.load_config(), asked, limit, cursor)
     if invocation.json:
-        invocation.answer({"items": [job_object(job) for job in page], "next": following})
+        invocation.answer({"items": [job.to_dict() for job in page], "next": following})
         return
     filters = {name: value for name, value in asked.items() if value is not None}
     _print_list(page, invocation, is_part=bool(filters or cursor))
@@ -190,13 +188,13 @@ def watch_jobs(
 def _page(
     config: WorkersConfig, asked: Mapping[str, str | None], limit: int, cursor: str | None
 ) -> tuple[list[Job], str | None]:
-    from lexigram_ray.jobs.database import store_exists
     from lexigram_ray.jobs.store import Store
 
-    if not store_exists(config.paths.store_url):
+    store = Store.open_existing(config.paths.store_url)
+    if store is None:
         return [], None
     status = asked["status"]
-    with Store.open(config.paths.store_url) as store:
+    with store:
         return store.list_jobs(
             status=None if status is None else JobStatus(status),
             kind=asked["kind"],

@@ -25,10 +25,12 @@ def print_jobs(jobs: Sequence[Job], now: datetime) -> None:
     print_table(HEADERS, [_row(job, shown, now) for job, shown in zip(jobs, ids, strict=True)])
 
 
-def error_in_short(error: str | None, most: int = SHOWN_OF_AN_ERROR) -> str:
+def error_in_short(error: str | None) -> str:
     """Return the beginning of an error's first line; empty where there is none."""
     first = (error or "").strip().partition("\n")[0]
-    return first if len(first) <= most else f"{first[: most - 1].rstrip()}…"
+    if len(first) <= SHOWN_OF_AN_ERROR:
+        return first
+    return f"{first[: SHOWN_OF_AN_ERROR - 1].rstrip()}…"
 
 
 def _row(job: Job, shown: str, now: datetime) -> tuple[str | Text, ...]:

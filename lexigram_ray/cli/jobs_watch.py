@@ -13,15 +13,16 @@ from lexigram_ray.cli.exit_codes import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED
 from lexigram_ray.cli.interrupts import Interrupts
 from lexigram_ray.cli.job_next import say_next
 from lexigram_ray.cli.job_page import print_page
-from lexigram_ray.cli.job_words import job_object, object_of, waits_for_a_worker
+from lexigram_ray.cli.job_words import object_of, waits_for_a_worker
 from lexigram_ray.cli.jobs_moment import JobsMoment
 from lexigram_ray.cli.jobs_table import print_jobs
 from lexigram_ray.cli.output import restore_terminal, write_json_line
 from lexigram_ray.cli.shown_run import exit_code_of
 from lexigram_ray.core.types import JobStatus
 from lexigram_ray.jobs.embed_report import EmbedReport
+from lexigram_ray.jobs.records import Counts
 from lexigram_ray.jobs.report import IngestReport
-from lexigram_ray.jobs.watching import Counts, Watched, watch
+from lexigram_ray.jobs.watching import Watched, watch
 
 if TYPE_CHECKING:
     from lexigram_ray.cli.displays import Display
@@ -81,7 +82,7 @@ def answer(jobs: Sequence[Job], *, invocation: Invocation, has_workers: bool) ->
         invocation.answered = True
     if invocation.json_lines:
         for job in jobs:
-            write_json_line({"message_type": "summary", **job_object(job)}, sys.stderr)
+            write_json_line({"message_type": "summary", **job.to_dict()}, sys.stderr)
     elif not invocation.json:
         for job in jobs:
             say_next(job, invocation, datetime.now(UTC), has_workers=has_workers, is_watched=True)
@@ -119,9 +120,12 @@ class Hints:
                 if not self._has_workers:
                     self._say("nothing works on recorded jobs yet")
             elif job.status is JobStatus.RUNNING and seconds >= SILENT_SECONDS:
-                owner = self._store.attempts_of(job.id)[-1].owner
-                if owner.is_gone():
-                    self._say(f"the process that worked on job {job.id} is gone")
+                gone = f"the process that worked on job {job.id} is gone"
+                if gone not in self._said and self._is_orphaned(job):
+                    self._say(gone)
+
+    def _is_orphaned(self, job: Job) -> bool:
+        return self._store.attempts_of(job.id)[-1].owner.is_gone()
 
     def _say(self, why: str) -> None:
         if why in self._said:

@@ -118,32 +118,17 @@ def run_and_answer(
     print_summary: Callable[[R], None],
     write_summary_lines: Callable[[R], None],
 ) -> R:
-    """Do the work in view of the user, and say how it ended; see `run_shown` and `answer`."""
-    report = run_shown(work, invocation=invocation, display=display, goes_on=lambda: is_up(config))
-    answer(
-        report,
-        invocation=invocation,
-        display=display,
-        print_summary=print_summary,
-        write_summary_lines=write_summary_lines,
-    )
-    return report
-
-
-def answer(
-    report: R,
-    *,
-    invocation: Invocation,
-    display: Display,
-    print_summary: Callable[[R], None],
-    write_summary_lines: Callable[[R], None],
-) -> None:
-    """Print how it ended, why, and what to do next.
+    """Do the work in view of the user, and print how it ended, why, and what to do next.
 
     Args:
+        work: See `run_shown`.
         print_summary: Prints the report for people, on stdout.
         write_summary_lines: Writes it as the last lines of `--json-progress`.
+
+    Raises:
+        Exception: Whatever the work raises.
     """
+    report = run_shown(work, invocation=invocation, display=display, goes_on=lambda: is_up(config))
     for note in report.notes:
         display.say(note, label="note")
     if invocation.json:
@@ -159,6 +144,7 @@ def answer(
         display.say(line, label="search with", style="cyan")
     if invocation.json_lines:
         write_summary_lines(report)
+    return report
 
 
 def exit_code_of(status: JobStatus, *, failed: int, of: int) -> int:

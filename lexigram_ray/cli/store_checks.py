@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 from lexigram_ray.cli.checks import Check
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from sqlalchemy import Connection
 
     from lexigram_ray.core.config import WorkersConfig
+    from lexigram_ray.jobs.filesystem import Filesystem
 
-SQLITE = "sqlite"
 # The clocks of those who share a store may be apart by less than a lease lasts without a beat.
 LEAST_ALARMING_SHARE = 0.5
 
@@ -27,8 +25,8 @@ def filesystem_check(config: WorkersConfig) -> Check:
     url = config.paths.store_url
     if not url.startswith(SCHEME):
         return _shared_data(config)
-    for place, setting in ((location(url), "store_url"), (config.state_dir, "--state")):
-        filesystem = filesystem_of(place)
+    of_state = filesystem_of(config.state_dir)
+    for filesystem, setting in ((filesystem_of(location(url)), "store_url"), (of_state, "--state")):
         if filesystem.is_network:
             return Check(
                 name="file system",
@@ -38,25 +36,27 @@ def filesystem_check(config: WorkersConfig) -> Check:
                 fix=f"set {setting} to a place on this machine's own disk, or store_url to a "
                 "PostgreSQL database",
             )
-    return Check(name="file system", status="ok", detail=_lies_on(config.state_dir))
+    return Check(name="file system", status="ok", detail=_lies_on(of_state))
 
 
 def store_check(config: WorkersConfig) -> Check:
     """Check that the job store opens, and say what it is."""
     from lexigram_ray.jobs.database import Database
     from lexigram_ray.jobs.migrations import migrate
+    from lexigram_ray.jobs.sqlite import SCHEME
 
+    is_sqlite = config.paths.store_url.startswith(SCHEME)
     database = Database(config.paths.store_url, time.time)
     try:
-        if not database.exists() and config.paths.store_url.startswith(SQLITE):
+        if database.exists():
+            opened = f"opens, id {migrate(database)}"
+        elif is_sqlite:
             detail = f"{database.name} does not exist yet; the first ingest makes it"
             return Check(name="store", status="ok", detail=detail)
-        if not database.exists():
-            opened = f"{database.name} has no tables yet; the first ingest makes them"
         else:
-            opened = f"opens, id {migrate(database)}"
+            opened = f"{database.name} has no tables yet; the first ingest makes them"
         with database.read() as connection:
-            if connection.dialect.name == SQLITE:
+            if is_sqlite:
                 return Check(name="store", status="ok", detail=opened)
             return _server(config, connection, opened)
     finally:
@@ -85,15 +85,12 @@ def _server(config: WorkersConfig, connection: Connection, opened: str) -> Check
 def _shared_data(config: WorkersConfig) -> Check:
     from lexigram_ray.jobs.filesystem import filesystem_of
 
-    data = config.paths.lancedb.parent
-    detail = f"data on {_lies_on(data)}"
-    if not filesystem_of(data).is_network:
+    filesystem = filesystem_of(config.paths.lancedb.parent)
+    detail = f"data on {_lies_on(filesystem)}"
+    if not filesystem.is_network:
         detail += "; for this machine alone (several nodes need a data_uri that all share)"
     return Check(name="file system", status="ok", detail=detail)
 
 
-def _lies_on(place: Path) -> str:
-    from lexigram_ray.jobs.filesystem import filesystem_of
-
-    filesystem = filesystem_of(place)
+def _lies_on(filesystem: Filesystem) -> str:
     return f"{filesystem.kind} at {filesystem.mount_point}"

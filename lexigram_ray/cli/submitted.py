@@ -11,6 +11,7 @@ from lexigram_ray.cli.displays import Display
 from lexigram_ray.cli.exit_codes import EXIT_DONE
 from lexigram_ray.cli.invocation import Invocation
 from lexigram_ray.cli.job_next import is_up
+from lexigram_ray.cli.job_words import local_time
 from lexigram_ray.cli.output import write_line
 from lexigram_ray.cli.shown_run import Show, run_shown
 from lexigram_ray.core.types import JobStatus
@@ -61,7 +62,7 @@ def _say_how_it_stands(job: Job, display: Display, *, created: bool) -> None:
         return
     begins = ""
     if job.run_after is not None:
-        begins = f", not before {job.run_after.astimezone():%Y-%m-%d %H:%M:%S %Z}"
+        begins = f", not before {local_time(job.run_after)}"
     display.say(f"job {job.id}{begins}", label="submitted")
 
 

@@ -316,4 +316,7 @@ def test_looking_for_jobs_where_there_are_none_makes_no_store(tmp_path: Path) ->
         assert said in result.stderr
         assert "ingest PATH --collection NAME" in result.stderr
     assert listed(run_cli("jobs", "list", "--json", state=state)) == []
+    status = run_cli("status", "--json", state=state)
+    assert (status.code, status.object["running"]) == (4, []), status.stderr
+    assert status.object["jobs"] == dict.fromkeys(JobStatus, 0)
     assert not state.exists()

@@ -85,6 +85,7 @@ def test_the_help_imports_nothing_heavy() -> None:
     modules = imported_by("import lexigram_ray.cli.app")
 
     assert not modules.intersection(HEAVY)
+    assert "lexigram_ray.jobs.records" not in modules
 
 
 def test_the_version_is_printed(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from lexigram_ray.cli.invocation import Invocation
 from lexigram_ray.cli.job_ids import find_job, find_jobs, short_ids
 from lexigram_ray.cli.job_next import say_next
 from lexigram_ray.cli.job_page import page_object, print_page
-from lexigram_ray.cli.job_words import age, job_object, progress_in_words, style_of
+from lexigram_ray.cli.job_words import age, progress_in_words, style_of
 from lexigram_ray.cli.jobs_moment import JobsMoment
 from lexigram_ray.cli.jobs_table import error_in_short
 from lexigram_ray.cli.jobs_watch import SILENT_SECONDS, Hints, exit_code
@@ -143,13 +143,13 @@ def test_of_several_jobs_the_worst_end_counts() -> None:
 
 
 def test_the_object_of_a_job_that_has_ended_has_its_reports_counts() -> None:
-    assert job_object(completed(ingested=3, failed=1))["progress"] == {
+    assert completed(ingested=3, failed=1).to_dict()["progress"] == {
         "total": 4,
         "done": 4,
         "failed": 1,
         "percent": 100.0,
     }
-    assert job_object(JOB) == JOB.to_dict()
+    assert JOB.to_dict()["progress"] == JOB.progress | {"percent": 25.0}
 
 
 def test_progress_names_what_is_counted() -> None:

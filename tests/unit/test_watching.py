@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from lexigram_ray.core.types import JobStatus
-from lexigram_ray.jobs.records import Claim, Job
+from lexigram_ray.jobs.records import Claim, Counts, Job
 from lexigram_ray.jobs.store import Store
-from lexigram_ray.jobs.watching import Counts, Pace, Watched, pace_since_start, watch
+from lexigram_ray.jobs.watching import Pace, Watched, pace_since_start, watch
 from tests.job_data import claimed, ended, ingest_spec, ingest_summary, submitted
 
 NOW = datetime.now(UTC)
