@@ -36,6 +36,7 @@ class Result:
     @property
     def object(self) -> dict[str, object]:
         """The one JSON object on stdout; anything else there is an error."""
+        assert self.stdout, f"nothing on stdout, exit code {self.code}: {self.stderr}"
         loaded = json.loads(self.stdout)
         assert isinstance(loaded, dict)
         return loaded

@@ -245,7 +245,7 @@ def test_a_commit_whose_answer_is_lost_is_repeated_and_leaves_one_copy(
 def test_rows_that_vanish_before_the_check_fail_the_job_and_the_next_run_restores_them(
     config: WorkersConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def delete_some(*_: object) -> None:
+    def delete_some(*_: object, **__: object) -> None:
         _dataset(config).delete("id IN ('n00001', 'n00002')")
 
     with monkeypatch.context() as patch:
@@ -340,7 +340,7 @@ def test_a_write_that_was_undone_before_the_check_fails_the_job(
     _embed(config, _records(50))
     version = _version(config)
 
-    def restore(*_: object) -> None:
+    def restore(*_: object, **__: object) -> None:
         _dataset(config).checkout_version(version).restore()
 
     monkeypatch.setattr("lexigram_ray.vectors.text_index.ensure_text_index", restore)

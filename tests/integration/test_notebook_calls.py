@@ -103,7 +103,7 @@ def test_an_interrupt_keeps_what_is_done_and_the_same_call_goes_on(state: Path) 
             class Slow:
                 dimension = 8
                 def embed(self, texts):
-                    print("embedding", flush=True)
+                    print("embedding\\n", end="", flush=True)
                     time.sleep(0.2)
                     return [[1.0 + len(text)] * 8 for text in texts]
             texts = [f"Rule {{n}} of the quay." for n in range(20_000)]
