@@ -133,7 +133,7 @@ class PostgresServer:
             self._programs / "initdb",
             "-D",
             self._data,
-            "--username=lexi",
+            f"--username={ROLE}",
             "--encoding=UTF8",
         ]
         command += ["--locale=C.UTF-8", "--auth=scram-sha-256", f"--pwfile={password}"]

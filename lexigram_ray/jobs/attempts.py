@@ -1,12 +1,12 @@
-"""The record of each claim: who worked on the job, and how that ended."""
+"""The record of each claim: who worked on the job, and how that ended; alone or with the job."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection, Row, Update
 
-from lexigram_ray.core.types import FailureCategory
+from lexigram_ray.core.types import FailureCategory, JobStatus
 from lexigram_ray.jobs import jobs_sql
 from lexigram_ray.jobs.database import from_micros, from_optional_micros, storable
 from lexigram_ray.jobs.owner import Owner
@@ -15,6 +15,44 @@ from lexigram_ray.jobs.redaction import redacted
 
 # These say nothing of whether the job can succeed: they neither count nor end a row of errors.
 _SILENT = frozenset({LOST, SNOOZED})
+
+
+def end_job(
+    connection: Connection,
+    query: Update,
+    job_id: str,
+    now: int,
+    status: JobStatus,
+    *,
+    error: str | None = None,
+    error_code: str | None = None,
+    category: FailureCategory | None = None,
+    traceback: str | None = None,
+    **given: int | str,
+) -> bool:
+    """End a job for good, and whatever attempt of it is open.
+
+    Args:
+        query: Ends the job where it is as it is expected to be.
+        now: In microseconds since the epoch.
+        given: What the query names besides.
+
+    Returns:
+        False where the job is not as expected; nothing was changed.
+    """
+    ended = {
+        "job_id": job_id,
+        "final_status": status.value,
+        "now": now,
+        "why": None if error is None else told(error),
+        "why_code": error_code,
+    }
+    if connection.execute(query, ended | given).rowcount == 0:
+        return False
+    close(
+        connection, job_id, now, status.value, error=error, category=category, traceback=traceback
+    )
+    return True
 
 
 def close(

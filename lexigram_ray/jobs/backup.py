@@ -73,18 +73,26 @@ def back_up(url: str, file: Path) -> Copied:
                 f"there is no job store at {store.name} yet",
                 hint="check --state and store_url; the first job makes it",
             )
-        migrate(store)
+        store_id = migrate(store)
         copy = scratch / "backup.db"
-        if url.startswith(sqlite.SCHEME):
+        is_file = url.startswith(sqlite.SCHEME)
+        if is_file:
             _copy_file(sqlite.location(url), copy)
             _require_sound(copy, f"the job store {store.name}")
-            with _opened(f"{sqlite.SCHEME}{copy}") as database:
-                forget_the_moment(database)
-        else:
-            with _opened(f"{sqlite.SCHEME}{copy}") as target:
+        with _opened(f"{sqlite.SCHEME}{copy}") as target:
+            if is_file:
+                forget_the_moment(target)
+            else:
                 migrate(target)
                 copy_rows(store, target)
-        copied = _described(copy, store.name, file)
+            counts = _counts(target)
+        copied = Copied(
+            store=store.name,
+            file=str(file),
+            store_id=store_id,
+            bytes=copy.stat().st_size,
+            **counts,
+        )
         _publish(copy, file)
         return copied
 
@@ -106,10 +114,17 @@ def restore(file: Path, url: str) -> Copied:
         _copy_file(file, copy)
         _require_sound(copy, f"the backup {file}")
         with _opened(f"{sqlite.SCHEME}{copy}") as source:
-            migrate(source)
+            store_id = migrate(source)
             migrate(store)
             copy_rows(source, store)
-        return _described(copy, store.name, file)
+            counts = _counts(source)
+    return Copied(
+        store=store.name,
+        file=str(file),
+        store_id=store_id,
+        bytes=file.stat().st_size,
+        **counts,
+    )
 
 
 @contextmanager
@@ -162,22 +177,12 @@ def _require_sound(copy: Path, name: str) -> None:
         )
 
 
-def _described(copy: Path, store: str, file: Path) -> Copied:
-    with _opened(f"{sqlite.SCHEME}{copy}") as database:
-        store_id = migrate(database)
-        with database.read() as connection:
-            counted = [
-                connection.execute(select(func.count()).select_from(table)).scalar_one()
-                for table in (jobs, documents)
-            ]
-    return Copied(
-        store=store,
-        file=str(file),
-        store_id=store_id,
-        jobs=counted[0],
-        documents=counted[1],
-        bytes=copy.stat().st_size,
-    )
+def _counts(database: Database) -> dict[str, int]:
+    with database.read() as connection:
+        return {
+            table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
+            for table in (jobs, documents)
+        }
 
 
 def _publish(copy: Path, file: Path) -> None:

@@ -9,15 +9,20 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as NoConnectionLeft
 
+from lexigram_ray.core.errors import ConflictError
 from lexigram_ray.jobs.dialect import InsertInto, dialect_of
 
+MICROSECONDS = 1_000_000
+"""In a second: the store's times are in them."""
+
+# The index that lets each unique key be given once.
+_UNIQUE_KEYS = "jobs_unique_key"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECONDS = 1_000_000
 # A time that every reader of the store can show: none lies behind the year 9999.
-_LAST = (datetime(9999, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
+_LAST = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 class Database:
@@ -51,6 +56,7 @@ class Database:
             DiskFullError: No space is left; nothing was written.
             StoreUnreachableError: The database is locked, damaged or gone. Nothing was written,
                 unless PostgreSQL went away in the very moment of the commit.
+            ConflictError: PostgreSQL let another writer give the same unique key first.
         """
         self._leave_parent_behind()
         with self._turn_to_write(), self._transaction(self._dialect.engine) as connection:
@@ -96,14 +102,14 @@ class Database:
 
     def now(self) -> int:
         """Return the time in microseconds since the epoch."""
-        return int(self._clock() * _MICROSECONDS)
+        return int(self._clock() * MICROSECONDS)
 
     def after(self, seconds: float) -> int:
         """Return the time `seconds` from now, in microseconds since the epoch.
 
         The year 9999 at the latest: a server may ask for any wait at all.
         """
-        return int(min(self.now() + seconds * _MICROSECONDS, _LAST))
+        return int(min(self.now() + seconds * MICROSECONDS, to_micros(_LAST)))
 
     def close(self) -> None:
         """Close all connections."""
@@ -127,6 +133,11 @@ class Database:
         try:
             yield
         except DBAPIError as error:
+            if _is_key_taken(error):
+                raise ConflictError(
+                    "the unique key was given to another request at the same moment",
+                    hint="use another key for another request",
+                ) from error
             cause = error.orig if isinstance(error.orig, Exception) else error
             raise self._dialect.translate(cause) from error
         except NoConnectionLeft as error:
@@ -155,6 +166,11 @@ def store_exists(url: str) -> bool:
         database.close()
 
 
+def to_micros(time: datetime) -> int:
+    """Return an aware datetime as the store keeps it: in microseconds since the epoch."""
+    return (time - _EPOCH) // timedelta(microseconds=1)
+
+
 def from_micros(value: int) -> datetime:
     """Return a stored time as an aware datetime."""
     return _EPOCH + timedelta(microseconds=value)
@@ -168,3 +184,9 @@ def from_optional_micros(value: int | None) -> datetime | None:
 def storable(text: str) -> str:
     r"""Return text that every database takes: no NUL, and lone surrogates as `\udcff`."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\x00", "\\x00")
+
+
+def _is_key_taken(error: DBAPIError) -> bool:
+    # Only an update meets it, and only where writers do not queue: inserts give way by themselves.
+    # It is another request's key then: a job of the same request would hold the row of the update.
+    return isinstance(error, IntegrityError) and _UNIQUE_KEYS in str(error.orig)

@@ -25,7 +25,7 @@ from lexigram_ray.jobs.claiming import (
 from lexigram_ray.jobs.embed_report import EmbedReport, EmbedRequest
 from lexigram_ray.jobs.embed_run import EmbedInterrupted, EmbedRun, PlaceFactory
 from lexigram_ray.jobs.recipes import Recipe
-from lexigram_ray.jobs.records import Job
+from lexigram_ray.jobs.records import Counts, Job
 from lexigram_ray.jobs.report import INTEGRITY
 from lexigram_ray.jobs.requests import require_same
 from lexigram_ray.jobs.staged import StagedTable
@@ -33,7 +33,6 @@ from lexigram_ray.jobs.staged_files import discard, rows_of_job, staged_rows, st
 from lexigram_ray.jobs.store import Store
 from lexigram_ray.jobs.submitting import check_embed, record_embed
 from lexigram_ray.jobs.text_tracker import EmbedProgressCallback, TextTracker
-from lexigram_ray.jobs.watching import Counts
 from lexigram_ray.vectors.collections import Collections
 
 __all__ = ["EmbedInterrupted", "embed"]
@@ -144,7 +143,8 @@ def _take(
             request,
             recipe,
             staged,
-            still_there=partial(still_staged, config, request.table, staged, tracker.read, stop),
+            on_read=tracker.read,
+            stop=stop,
         ),
         lease_seconds=config.jobs.lease_seconds,
         waiting=Waiting(

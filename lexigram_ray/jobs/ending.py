@@ -11,7 +11,8 @@ from sqlalchemy import Connection, Row, Update
 
 from lexigram_ray.core.errors import UsageError
 from lexigram_ray.core.types import JobStatus
-from lexigram_ray.jobs import attempts, jobs_sql
+from lexigram_ray.jobs import jobs_sql
+from lexigram_ray.jobs.attempts import end_job
 from lexigram_ray.jobs.database import Database
 from lexigram_ray.jobs.fence import no_such_job
 from lexigram_ray.jobs.listing import job_of
@@ -48,7 +49,7 @@ class Ending:
     def _cancelled(self, job_id: str, query: Update) -> Job:
         """Cancel a job where the query finds it, and return it as it is then."""
         with self._database.write() as connection:
-            _end(connection, query, job_id, self._database.now(), JobStatus.CANCELLED)
+            end_job(connection, query, job_id, self._database.now(), JobStatus.CANCELLED)
             row = connection.execute(jobs_sql.JOB, {"job_id": job_id}).one_or_none()
         if row is None:
             raise no_such_job(job_id)
@@ -84,7 +85,7 @@ class Ending:
         """End a pending job that is not to be tried again."""
         now = self._database.now()
         with self._database.write() as connection:
-            return _end(
+            return end_job(
                 connection,
                 jobs_sql.GIVE_UP,
                 job_id,
@@ -111,28 +112,4 @@ def _by_collection(overdue: Sequence[Row[Any, Any, Any]]) -> dict[str, list[str]
 
 def _fail(connection: Connection, query: Update, job_id: str, now: int) -> bool:
     status, code = JobStatus.FAILED, DEADLINE_CODE
-    return _end(connection, query, job_id, now, status, error=_OVERDUE, error_code=code)
-
-
-def _end(
-    connection: Connection,
-    query: Update,
-    job_id: str,
-    now: int,
-    status: JobStatus,
-    *,
-    error: str | None = None,
-    error_code: str | None = None,
-    **seen: int,
-) -> bool:
-    ended = {
-        "job_id": job_id,
-        "final_status": status.value,
-        "now": now,
-        "why": None if error is None else attempts.told(error),
-        "why_code": error_code,
-    }
-    if connection.execute(query, ended | seen).rowcount == 0:
-        return False
-    attempts.close(connection, job_id, now, status.value, error=error)
-    return True
+    return end_job(connection, query, job_id, now, status, error=_OVERDUE, error_code=code)

@@ -103,13 +103,10 @@ def dry_run(config: WorkersConfig, request: IngestRequest) -> DryRunReport:
 
 
 def _ledger(config: WorkersConfig, collection: str) -> Mapping[str, LedgerEntry]:
-    # SQLAlchemy takes a while to import.
-    from lexigram_ray.jobs.database import store_exists
-
-    url = config.paths.store_url
-    if not store_exists(url):
+    store = Store.open_existing(config.paths.store_url)
+    if store is None:
         return {}
-    with Store.open(url) as store:
+    with store:
         return store.ledger(collection)
 
 

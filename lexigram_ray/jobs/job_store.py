@@ -281,6 +281,14 @@ class JobStore:
         """Return a job."""
         return self._listing.get(job_id)
 
+    def beginning(self, prefix: str) -> list[Job]:
+        """Return the jobs whose ids begin so, newest first.
+
+        Args:
+            prefix: Written as ids are: in lower case, with their hyphens.
+        """
+        return self._listing.beginning(prefix)
+
     def list_jobs(
         self,
         *,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from sqlalchemy import and_, bindparam, func, literal, or_, select
+from sqlalchemy import Text, and_, bindparam, cast, func, literal, or_, select
 from sqlalchemy.dialects.sqlite import Insert
 
 from lexigram_ray.core.types import JobStatus
@@ -206,6 +206,18 @@ OVERDUE = (
 # -- Looking at jobs -------------------------------------------------------------------------------
 
 JOB = select(jobs).where(_THIS_JOB)
+
+# Newest first, those whose ids lie between two texts. They are compared byte by byte: there are
+# languages that sort `aa` behind `z`.
+_BY_BYTES = Text().with_variant(Text(collation="C"), "postgresql")
+JOBS_BETWEEN = (
+    select(jobs)
+    .where(
+        jobs.c.id >= cast(bindparam("first"), _BY_BYTES),
+        jobs.c.id <= cast(bindparam("last"), _BY_BYTES),
+    )
+    .order_by(jobs.c.created_at.desc(), jobs.c.id.desc())
+)
 
 # Newest first; each page goes on below the last job of the page before.
 NEWEST_JOBS = (

@@ -71,24 +71,21 @@ class Lifecycle:
         if not status.is_final:
             raise UsageError(f"a job cannot end as {status.value}")
         now = self._database.now()
-        new = {
-            "final_status": status.value,
-            "now": now,
-            "why": None if error is None else attempts.told(error),
-            "why_code": error_code,
-            "new_summary": to_json(summary),
-        }
         with self._database.write() as connection:
-            _change(connection, jobs_sql.FINISH, claim, new)
-            attempts.close(
+            if not attempts.end_job(
                 connection,
+                jobs_sql.FINISH,
                 claim.job_id,
                 now,
-                status.value,
+                status,
                 error=error,
+                error_code=error_code,
                 category=category,
                 traceback=traceback,
-            )
+                held_fence=claim.fence,
+                new_summary=to_json(summary),
+            ):
+                raise fence.lost(connection, claim)
 
 
 def _change(connection: Connection, query: Any, claim: Claim, new: dict[str, Any]) -> None:

@@ -18,6 +18,8 @@ from lexigram_ray.jobs.records import Attempt, Job
 
 # SQLite takes 32,766 parameters in a statement; planning long lists costs more than asking twice.
 _IDS_AT_ONCE = 500
+# Sorts behind every digit of an id, and behind its hyphens.
+_BEHIND_DIGITS = "g"
 # A time in microseconds, that no database's integers are too small for, and a job's id.
 _CURSOR = re.compile(r"([0-9]{1,18})\.([\w-]+)", re.ASCII)
 
@@ -33,6 +35,14 @@ class Listing:
         with self._database.read() as connection:
             row = connection.execute(jobs_sql.JOB, {"job_id": storable(job_id)}).one_or_none()
         return None if row is None else job_of(row)
+
+    def beginning(self, prefix: str) -> list[Job]:
+        """Return the jobs whose ids begin so, newest first."""
+        first = storable(prefix)
+        given = {"first": first, "last": f"{first}{_BEHIND_DIGITS}"}
+        with self._database.read() as connection:
+            rows = connection.execute(jobs_sql.JOBS_BETWEEN, given).all()
+        return [job_of(row) for row in rows]
 
     def newest(
         self,

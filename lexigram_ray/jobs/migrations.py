@@ -6,7 +6,7 @@ A step that has been released never changes; a change of `schema.py` comes with 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, inspect, select
@@ -196,6 +196,24 @@ _QUEUE = Step(
 )
 
 STEPS: tuple[Step, ...] = (_FIRST, _REPLACED, _QUEUE)
+
+
+def opened(url: str, clock: Callable[[], float]) -> tuple[Database, str]:
+    """Open a store's database, made or brought up to date where needed; see `migrate`.
+
+    Args:
+        url: Of the store.
+        clock: Returns seconds since the epoch.
+
+    Returns:
+        The database, for the caller to close, and the store's own id.
+    """
+    database = Database(url, clock)
+    try:
+        return database, migrate(database)
+    except BaseException:
+        database.close()
+        raise
 
 
 def migrate(database: Database, steps: Sequence[Step] = STEPS) -> str:

@@ -13,6 +13,9 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _PID_NAMESPACE = "/proc/self/ns/pid"
 _DEAD_STATES = frozenset("ZXx")
 
+UNSEEN = 0
+"""When a process began that cannot be seen."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
@@ -22,7 +25,8 @@ class Owner:
         host: The machine's name.
         pid: As seen within `pid_namespace`.
         process_started: When the process began, in the machine's own unit (Linux: clock ticks
-            since boot, which a moved clock does not change); compared for equality only.
+            since boot, which a moved clock does not change); compared for equality only. `UNSEEN`
+            where it could not be told.
         boot_id: Of the machine's current boot.
         pid_namespace: Containers on one machine share its boot id, and may share its name, but
             number their processes apart; empty where there are no namespaces.
@@ -37,11 +41,16 @@ class Owner:
     @classmethod
     def current(cls) -> Owner:
         """Return the calling process."""
-        pid = os.getpid()
+        return cls.of(os.getpid())
+
+    @classmethod
+    def of(cls, pid: int) -> Owner:
+        """Return a process of this machine, also one that is dead but not yet reaped."""
+        seen = _seen(pid)
         return cls(
             host=socket.gethostname(),
             pid=pid,
-            process_started=_started(pid) or 0,
+            process_started=UNSEEN if seen is None else seen.started,
             boot_id=_boot_id(),
             pid_namespace=_pid_namespace(),
         )
@@ -64,9 +73,9 @@ class Owner:
             return True
         except PermissionError:
             pass  # It exists, and is another user's.
-        started = _started(self.pid)
+        seen = _seen(self.pid)
         # Under `hidepid` another user's process exists, but its start cannot be read.
-        return started is not None and started != self.process_started
+        return seen is not None and (seen.is_dead or seen.started != self.process_started)
 
     def to_json(self) -> str:
         """Serialise for the store."""
@@ -82,39 +91,36 @@ class Owner:
         return f"process {self.pid} on {self.host}"
 
 
-class _ProcStat(NamedTuple):
-    state: str
-    start_ticks: int
+class _Seen(NamedTuple):
+    started: int
+    is_dead: bool
+    """Dead, but not yet reaped."""
 
 
-def _started(pid: int) -> int | None:
-    """Return when a process began, -1 for one that is dead but not yet reaped, None if unseen."""
-    stat = _proc_stat(pid)
-    if stat is not None:
-        return -1 if stat.state in _DEAD_STATES else stat.start_ticks
-    if _BOOT_ID.exists():
-        return None
-    return _started_without_proc(pid)
+def _seen(pid: int) -> _Seen | None:
+    seen = _proc_stat(pid)
+    if seen is not None or _BOOT_ID.exists():
+        return seen
+    return _seen_without_proc(pid)
 
 
-def _proc_stat(pid: int) -> _ProcStat | None:
+def _proc_stat(pid: int) -> _Seen | None:
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
     # The name in parentheses may itself hold spaces and parentheses: count from the last one.
     fields = text.rpartition(")")[2].split()
-    return _ProcStat(state=fields[0], start_ticks=int(fields[19]))
+    return _Seen(started=int(fields[19]), is_dead=fields[0] in _DEAD_STATES)
 
 
-def _started_without_proc(pid: int) -> int | None:
+def _seen_without_proc(pid: int) -> _Seen | None:
     import psutil
 
     try:
         process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return -1
-        return round(process.create_time() * 1000)
+        is_dead = process.status() == psutil.STATUS_ZOMBIE
+        return _Seen(started=round(process.create_time() * 1000), is_dead=is_dead)
     except psutil.Error:
         return None
 

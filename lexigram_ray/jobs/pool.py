@@ -16,6 +16,9 @@ BATCH_DOCUMENTS = 16
 BATCH_BYTES = 256 * 1024
 CLOSE_SECONDS = 1.0
 
+TIMED_OUT = "timed_out"
+"""Code of what was ended because its time was over."""
+
 LARGE_BYTES = 8 * 1024 * 1024
 """A document larger than this has its time limit as many times over: length is no fault."""
 

@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, select
 
 from lexigram_ray.embedding.server_pace import TokenBucket
-from lexigram_ray.jobs.database import Database
-from lexigram_ray.jobs.migrations import migrate
+from lexigram_ray.jobs.database import MICROSECONDS, Database
+from lexigram_ray.jobs.migrations import opened
 from lexigram_ray.jobs.schema import rate_limits
 
 # What is taken at once, so that small requests need not ask the store each time.
@@ -26,7 +26,6 @@ LOOK_SECONDS = 0.5
 MOST_HOLD_SECONDS = 600.0
 MOST_AHEAD_SECONDS = 60.0
 
-_MICROSECONDS = 1_000_000
 _THIS_LIMIT = rate_limits.c.name == bindparam("of_name")
 
 # One limit, locked until the transaction ends.
@@ -137,21 +136,21 @@ class StoreRateLimit:
         with database.write() as connection:
             row = self._locked(connection, database)
             now = database.now()
-            bucket, wait = self._bucket(row, now).reserve(amount, now / _MICROSECONDS)
+            bucket, wait = self._bucket(row, now).reserve(amount, now / MICROSECONDS)
             taken = {
                 "of_name": self._name,
                 "left": bucket.level,
-                "seen_at": int(bucket.at * _MICROSECONDS),
+                "seen_at": int(bucket.at * MICROSECONDS),
             }
             connection.execute(SET_TOKENS, taken)
         self._note(row.blocked_until, now)
         return wait
 
     def _bucket(self, row: Row[Any], now: int) -> TokenBucket:
-        is_sane = row.updated_at <= now + MOST_AHEAD_SECONDS * _MICROSECONDS
+        is_sane = row.updated_at <= now + MOST_AHEAD_SECONDS * MICROSECONDS
         at = row.updated_at if is_sane else now
         per_minute = self._full.per_minute
-        return TokenBucket(per_minute=per_minute, level=row.tokens, at=at / _MICROSECONDS)
+        return TokenBucket(per_minute=per_minute, level=row.tokens, at=at / MICROSECONDS)
 
     def _locked(self, connection: Connection, database: Database) -> Row[Any]:
         which = {"of_name": self._name}
@@ -169,21 +168,16 @@ class StoreRateLimit:
 
     def _note(self, blocked_until: int, now: int) -> None:
         self._looked_at = self._ticks()
-        left = (blocked_until - now) / _MICROSECONDS if _is_hold(blocked_until, now) else 0.0
+        left = (blocked_until - now) / MICROSECONDS if _is_hold(blocked_until, now) else 0.0
         self._closed_until = self._looked_at + left
 
     def _database(self) -> Database:
         if self._opened is None:
-            database = Database(self._url, self._clock)
-            try:
-                migrate(database)
-            except BaseException:
-                database.close()
-                raise
+            database, _ = opened(self._url, self._clock)
             weakref.finalize(self, database.close)
             self._opened = database
         return self._opened
 
 
 def _is_hold(blocked_until: int, now: int) -> bool:
-    return now < blocked_until <= now + MOST_HOLD_SECONDS * _MICROSECONDS
+    return now < blocked_until <= now + MOST_HOLD_SECONDS * MICROSECONDS

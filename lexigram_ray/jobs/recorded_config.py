@@ -50,7 +50,7 @@ def recorded_config(config: WorkersConfig) -> dict[str, object]:
         if name not in ("api_key", "url", "api_key_file")
     } | {
         "url": _without_query(server.url),
-        "api_key_file": str(_absolute(server.api_key_file)) if server.api_key_file else None,
+        "api_key_file": str(absolute(server.api_key_file)) if server.api_key_file else None,
         NEEDS_SECRET: server.api_key is not None or _without_query(server.url) != server.url,
     }
     return cast("dict[str, object]", recorded)
@@ -65,8 +65,8 @@ def restored_config(base: WorkersConfig, recorded: Mapping[str, object]) -> Work
     Raises:
         ConfigError: What is recorded is not understood here, or needs a key that is not here.
     """
-    found = {name: dict(_mapping(recorded.get(name))) for name in SECTIONS}
-    server = dict(_mapping(found["embedding"].get("server")))
+    found = {name: dict(mapping(recorded.get(name))) for name in SECTIONS}
+    server = dict(mapping(found["embedding"].get("server")))
     needs_secret = bool(server.pop(NEEDS_SECRET, False))
     own = _secrets_for(base.embedding.server, server.get("url"))
     server |= own
@@ -83,6 +83,16 @@ def restored_config(base: WorkersConfig, recorded: Mapping[str, object]) -> Work
     return base.model_copy(
         update={name: _section(SECTIONS[name], name, found[name]) for name in SECTIONS}
     )
+
+
+def absolute(path: Path) -> Path:
+    """Return a path as every working directory has it, its links unresolved."""
+    return Path(os.path.abspath(path.expanduser()))
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """Return a recorded object; an empty one where something else, or nothing, is recorded."""
+    return cast("Mapping[str, Any]", value) if isinstance(value, dict) else {}
 
 
 def _secrets_for(own: ServerSettings, url: object) -> dict[str, object]:
@@ -119,11 +129,3 @@ def _section(model: type[BaseModel], name: str, values: Mapping[str, object]) ->
             f"the job's recorded setting {where} is not understood here: {first['msg']}",
             hint="another version has recorded it: submit the same command again with this one",
         ) from error
-
-
-def _absolute(path: Path) -> Path:
-    return Path(os.path.abspath(path.expanduser()))
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return cast("Mapping[str, Any]", value) if isinstance(value, dict) else {}

@@ -178,6 +178,12 @@ class IngestReport:
         )
 
 
+def problems_of(job: Job) -> list[dict[str, str]]:
+    """Return what the job's report says was skipped or failed; nothing before there is one."""
+    problems = job.summary.get("problems")
+    return cast("list[dict[str, str]]", problems) if isinstance(problems, list) else []
+
+
 def error_object(error: str | None, code: str) -> dict[str, object]:
     """Return what a report's object says of its error; nothing where there is none."""
     return {} if error is None else {"error": {"code": code, "message": error}}

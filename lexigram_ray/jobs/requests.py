@@ -8,39 +8,28 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import UsageError
 from lexigram_ray.core.ids import hash_text, source_name, source_path
 from lexigram_ray.jobs.embed_report import EmbedRequest
 from lexigram_ray.jobs.recipes import Recipe
-from lexigram_ray.jobs.recorded_config import recorded_config, restored_config
+from lexigram_ray.jobs.recorded_config import (
+    absolute,
+    mapping,
+    recorded_config,
+    restored_config,
+)
 from lexigram_ray.jobs.records import Job
 from lexigram_ray.jobs.report import IngestRequest
 
 if TYPE_CHECKING:
     from lexigram_ray.ingestion.table_rows import TextRows, TextTable
     from lexigram_ray.jobs.staged import StagedTable
-
-__all__ = [
-    "EMBED",
-    "INGEST",
-    "REQUEST",
-    "RecordedTable",
-    "config_of",
-    "embed_request_of",
-    "embed_spec",
-    "ingest_request_of",
-    "ingest_spec",
-    "recorded_config",
-    "require_same",
-    "restored_config",
-    "spec_key_of",
-]
 
 INGEST = "ingest"
 EMBED = "embed"
@@ -50,12 +39,12 @@ REQUEST = "request"
 def ingest_spec(config: WorkersConfig, request: IngestRequest, recipe: Recipe) -> dict[str, object]:
     """Return what an ingestion's job records. `prune` and `retry_failed` are no part of its key."""
     return {
-        "paths": sorted(source_name(Path(os.path.realpath(path))) for path in request.paths),
+        "paths": paths_identity(request.paths),
         "collection": request.collection,
         "model": recipe.model_key,
         "chunker": recipe.chunker.name,
         REQUEST: {
-            "paths": [source_name(_absolute(path)) for path in request.paths],
+            "paths": [source_name(absolute(path)) for path in request.paths],
             "prune": request.prune,
             "retry_failed": request.retry_failed,
             "config": recorded_config(config),
@@ -82,10 +71,50 @@ def embed_spec(
     }
 
 
+def paths_identity(paths: Iterable[Path]) -> list[str]:
+    """Return what of an ingestion's paths makes it the same job: their real places, in order."""
+    return sorted(source_name(Path(os.path.realpath(path))) for path in paths)
+
+
 def spec_key_of(spec: Mapping[str, object]) -> str:
     """Return what is equal for jobs that ask for the same: a hash of the spec's identity."""
     identity = {name: value for name, value in spec.items() if name != REQUEST}
     return hash_text(json.dumps(identity, sort_keys=True))
+
+
+def request_of(job: Job) -> Mapping[str, object]:
+    """Return what a job has recorded for whoever works on it.
+
+    Raises:
+        UsageError: It has recorded nothing.
+    """
+    request = mapping(job.spec.get(REQUEST))
+    if not request:
+        raise UsageError(
+            f"job {job.id} does not say how it is to be done: an older version recorded it "
+            "without its request",
+            hint=f"run its {job.kind} command again (`lexigram-ray {job.kind} ...`): what is done "
+            "already is not done twice",
+        )
+    return request
+
+
+def refuse_object_of(job: Job, request: Mapping[str, object]) -> None:
+    """Refuse a job whose vectors only the program that submitted it can make.
+
+    Args:
+        request: What the job has recorded.
+
+    Raises:
+        UsageError: They were made by an object of that program.
+    """
+    provider = request.get("provider")
+    if provider is not None:
+        raise UsageError(
+            f"job {job.id} embeds with an object of the program that submitted it ({provider}), "
+            "which only that program has",
+            hint="run that program's call again: rows that stand are not embedded again",
+        )
 
 
 def config_of(base: WorkersConfig, job: Job) -> WorkersConfig:
@@ -95,12 +124,12 @@ def config_of(base: WorkersConfig, job: Job) -> WorkersConfig:
         UsageError: The job has recorded none.
         ConfigError: See `restored_config`.
     """
-    return restored_config(base, _mapping(_request_of(job).get("config")))
+    return restored_config(base, mapping(request_of(job).get("config")))
 
 
 def ingest_request_of(job: Job) -> IngestRequest | None:
     """Return the request that an ingestion's job has recorded; None where there is none."""
-    request = _mapping(job.spec.get(REQUEST))
+    request = mapping(job.spec.get(REQUEST))
     if job.kind != INGEST or not request:
         return None
     paths = cast("list[str]", request["paths"])
@@ -123,17 +152,11 @@ def embed_request_of(job: Job, config: WorkersConfig) -> EmbedRequest | None:
     Raises:
         UsageError: Its vectors were made by an object of the program that submitted it.
     """
-    request = _mapping(job.spec.get(REQUEST))
+    request = mapping(job.spec.get(REQUEST))
     if job.kind != EMBED or not request:
         return None
-    provider = request.get("provider")
-    if provider is not None:
-        raise UsageError(
-            f"job {job.id} embeds with an object of the program that submitted it ({provider}), "
-            "which only that program has",
-            hint="run that program's call again: it goes on from there",
-        )
-    table = _mapping(request.get("table"))
+    refuse_object_of(job, request)
+    table = mapping(request.get("table"))
     recorded = RecordedTable(
         source=str(job.spec["source"]),
         text_column=str(table.get("text_column", "")),
@@ -202,16 +225,6 @@ class RecordedTable:
         return table.rows()
 
 
-def _request_of(job: Job) -> Mapping[str, object]:
-    request = _mapping(job.spec.get(REQUEST))
-    if not request:
-        raise UsageError(
-            f"job {job.id} does not say how it is to be done: an older version has made it",
-            hint=f"run its `lexigram-ray {job.kind}` command again: it goes on with this job",
-        )
-    return request
-
-
 def _recorded_table(table: TextTable) -> dict[str, object] | None:
     # Tables of files are called by their resolved paths; what a program has at hand is not.
     path = source_path(table.source)
@@ -222,11 +235,3 @@ def _recorded_table(table: TextTable) -> dict[str, object] | None:
         "text_column": table.text_column,
         "id_column": table.id_column,
     }
-
-
-def _absolute(path: Path) -> Path:
-    return Path(os.path.abspath(path.expanduser()))
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return cast("Mapping[str, Any]", value) if isinstance(value, dict) else {}

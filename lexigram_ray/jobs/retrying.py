@@ -12,13 +12,23 @@ from pathlib import Path
 from typing import cast
 
 from lexigram_ray.core.errors import UsageError
-from lexigram_ray.core.ids import source_name, source_path
+from lexigram_ray.core.ids import source_path
 from lexigram_ray.core.types import JobStatus, Outcome
-from lexigram_ray.jobs.records import Job, Submission
-from lexigram_ray.jobs.requests import EMBED, INGEST, REQUEST, spec_key_of
+from lexigram_ray.jobs.recorded_config import mapping
+from lexigram_ray.jobs.records import Counts, Job, Submission
+from lexigram_ray.jobs.report import problems_of
+from lexigram_ray.jobs.requests import (
+    EMBED,
+    INGEST,
+    REQUEST,
+    paths_identity,
+    refuse_object_of,
+    request_of,
+    spec_key_of,
+)
 from lexigram_ray.jobs.staged import SUFFIX
+from lexigram_ray.jobs.staged_sidecar import read_staged_table
 from lexigram_ray.jobs.store import Store
-from lexigram_ray.jobs.watching import Counts
 
 _Planned = tuple[Submission, tuple[str, ...]]
 
@@ -64,7 +74,7 @@ def retry(store: Store, jobs: Sequence[Job], *, failed_only: bool, staged: Path)
 
 def _plan(store: Store, job: Job, *, failed_only: bool, staged: Path) -> _Planned:
     _check_over(job)
-    request = _request_of(job)
+    request = request_of(job)
     if failed_only and job.kind == INGEST:
         return _only_failed_documents(store, job, request)
     if failed_only and not Counts.of(job).failed:
@@ -84,17 +94,7 @@ def _check_over(job: Job) -> None:
         )
 
 
-def _request_of(job: Job) -> dict[str, object]:
-    request = job.spec.get(REQUEST)
-    if not isinstance(request, dict):
-        raise UsageError(
-            f"job {job.id} cannot be repeated: an older version recorded it without its request",
-            hint=f"run its {job.kind} command again: what is done already is not done twice",
-        )
-    return cast("dict[str, object]", request)
-
-
-def _only_failed_documents(store: Store, job: Job, request: dict[str, object]) -> _Planned:
+def _only_failed_documents(store: Store, job: Job, request: Mapping[str, object]) -> _Planned:
     failed = _failed_sources(store, job)
     if not failed:
         raise _nothing_failed(job)
@@ -109,20 +109,18 @@ def _only_failed_documents(store: Store, job: Job, request: dict[str, object]) -
     if len(there) <= MOST_PATHS:
         again["paths"] = there
         # As an ingestion of these paths would name itself.
-        identity["paths"] = sorted(
-            source_name(Path(os.path.realpath(source_path(source)))) for source in there
-        )
+        identity["paths"] = paths_identity(Path(source_path(source)) for source in there)
     gone = len(failed) - len(there)
     notes = (f"left out, because they are gone: {gone:,} of {len(failed):,}",) if gone else ()
-    return _again(job, job.spec | identity | {REQUEST: request | again}), notes
+    return _again(job, job.spec | identity | {REQUEST: {**request, **again}}), notes
 
 
 def _failed_sources(store: Store, job: Job) -> list[str]:
     """Return the sources of documents that failed, also where the job has left no report."""
-    reported = job.summary.get("problems")
-    problems = cast("list[dict[str, str]]", reported) if isinstance(reported, list) else []
     sources = {
-        problem["source"] for problem in problems if problem["outcome"] == Outcome.FAILED.value
+        problem["source"]
+        for problem in problems_of(job)
+        if problem["outcome"] == Outcome.FAILED.value
     }
     # More than are named as paths need not be read to know that they are too many.
     units = store.failed_units(job.id, limit=MOST_PATHS + 1)
@@ -137,7 +135,7 @@ def _nothing_failed(job: Job) -> UsageError:
     )
 
 
-def _check_paths(job: Job, request: dict[str, object]) -> None:
+def _check_paths(job: Job, request: Mapping[str, object]) -> None:
     """Refuse what could only fail."""
     paths = cast("list[str]", request["paths"])
     gone = [path for path in paths if not os.path.lexists(source_path(path))]
@@ -149,18 +147,13 @@ def _check_paths(job: Job, request: dict[str, object]) -> None:
         )
 
 
-def _check_table(job: Job, request: dict[str, object], staged: Path) -> None:
+def _check_table(job: Job, request: Mapping[str, object], staged: Path) -> None:
     """Refuse what could only fail: what made the vectors, or the rows, is no longer there."""
-    if request.get("provider") is not None:
-        raise UsageError(
-            f"job {job.id} embedded with an object of the program that submitted it "
-            f"({request['provider']}), which only that program has",
-            hint="run that program's call again: rows that stand are not embedded again",
-        )
-    if (staged / f"{job.spec.get('rows')}{SUFFIX}").exists():
+    refuse_object_of(job, request)
+    rows = staged / f"{job.spec.get('rows')}{SUFFIX}"
+    if read_staged_table(rows, str(job.spec.get("source"))) is not None:
         return
-    table = request.get("table")
-    path = cast("Mapping[str, object]", table).get("path") if isinstance(table, dict) else None
+    path = mapping(request.get("table")).get("path")
     if path is None:
         raise UsageError(
             f"the texts of job {job.id} came from no file, and are no longer kept",

@@ -6,13 +6,15 @@ With both of them, any process goes on with a job whose input is gone.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from lexigram_ray.core.errors import DiskFullError
 from lexigram_ray.core.types import Failure, FailureCategory
 from lexigram_ray.jobs.staged import RefusedRow, StagedTable, units_of
 
@@ -44,6 +46,7 @@ def write_sidecar(
         refused: Rows of the input that are not in the file.
 
     Raises:
+        DiskFullError: No space is left; what was there stays.
         OSError: It cannot be written; what was there stays.
     """
     # A wrong column refuses a million rows for one reason.
@@ -57,16 +60,12 @@ def write_sidecar(
         "failures": [[one.category.value, one.code, one.reason] for one in failures],
         "refused": [[row.row, row.row_id, places[row.failure]] for row in refused],
     }
-    temporary = path.parent / f"{TEMPORARY}{secrets.token_hex(8)}"
-    try:
+    with temporary_file(path.parent) as temporary:
         with temporary.open("x", encoding="ascii") as file:
             json.dump(content, file, separators=(",", ":"))
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(sidecar_of(path))
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
 
 
 def read_staged_table(path: Path, source: str) -> StagedTable | None:
@@ -102,3 +101,24 @@ def read_staged_table(path: Path, source: str) -> StagedTable | None:
     except (FileNotFoundError, ValueError, LookupError, TypeError):
         # Another version's, or damaged: the input is read once more, if it is still there.
         return None
+
+
+@contextlib.contextmanager
+def temporary_file(folder: Path) -> Generator[Path]:
+    """Give a path that no one else uses, and remove what is there afterwards.
+
+    Raises:
+        DiskFullError: No space was left while it was in use.
+    """
+    path = folder / f"{TEMPORARY}{secrets.token_hex(8)}"
+    try:
+        yield path
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise DiskFullError(
+            f"no space left to keep the rows to embed in {folder}",
+            hint="free some space, or set --state to a larger disk, and run the same command again",
+        ) from error
+    finally:
+        path.unlink(missing_ok=True)

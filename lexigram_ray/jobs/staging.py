@@ -6,11 +6,9 @@ Whatever the input is, its rows are checked here, once, and nowhere else.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import secrets
 import time
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,6 @@ import pyarrow as pa
 import pyarrow.compute
 from numpy.typing import NDArray
 
-from lexigram_ray.core.errors import DiskFullError
 from lexigram_ray.core.ids import hash_text
 from lexigram_ray.core.types import Failure, FailureCategory
 from lexigram_ray.ingestion.table_checks import (
@@ -44,7 +41,7 @@ from lexigram_ray.jobs.staged import (
     staged_schema,
     units_of,
 )
-from lexigram_ray.jobs.staged_sidecar import TEMPORARY, write_sidecar
+from lexigram_ray.jobs.staged_sidecar import TEMPORARY, temporary_file, write_sidecar
 
 # Its functions are made while it is imported: no checker of types sees them.
 pc: Any = pyarrow.compute
@@ -86,7 +83,7 @@ def stage(
     check = _Check(table)
     refused: list[RefusedRow] = []
     read = 0
-    with _temporary_file(folder) as temporary:
+    with temporary_file(folder) as temporary:
         with temporary.open("xb") as file:
             sheet = _Sheet(pa.ipc.new_file(file, staged_schema()))
             for rows in table.rows():
@@ -232,27 +229,6 @@ def _others(count: int, places: Collection[int]) -> NDArray[np.int64]:
 def _failure(refusal: Refusal) -> Failure:
     # One object for all rows of the same trouble, of which there may be a million.
     return Failure(category=FailureCategory.INVALID_INPUT, code=refusal.code, reason=refusal.reason)
-
-
-@contextlib.contextmanager
-def _temporary_file(folder: Path) -> Generator[Path]:
-    """Give a path that no one else uses, and remove what is there afterwards.
-
-    Raises:
-        DiskFullError: No space was left while it was in use.
-    """
-    path = folder / f"{TEMPORARY}{secrets.token_hex(8)}"
-    try:
-        yield path
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise DiskFullError(
-            f"no space left to keep the rows to embed in {folder}",
-            hint="free some space, or set --state to a larger disk, and run the same command again",
-        ) from error
-    finally:
-        path.unlink(missing_ok=True)
 
 
 def _remove_left_behind(folder: Path) -> None:

@@ -61,15 +61,29 @@ class Store(JobStore):
                 damaged, another program's, or of a newer version.
             DiskFullError: No space is left.
         """
+        from lexigram_ray.jobs.migrations import opened
+
+        return cls(*opened(url, clock))
+
+    @classmethod
+    def open_existing(cls, url: str, *, clock: Callable[[], float] = time.time) -> Store | None:
+        """Open a store, and bring it up to date; None, with nothing made, where there is none.
+
+        Raises:
+            ConfigError, StoreUnreachableError, DiskFullError: As `open`.
+        """
         from lexigram_ray.jobs.database import Database
         from lexigram_ray.jobs.migrations import migrate
 
         database = Database(url, clock)
         try:
-            return cls(database, migrate(database))
+            if database.exists():
+                return cls(database, migrate(database))
         except BaseException:
             database.close()
             raise
+        database.close()
+        return None
 
     @property
     def store_id(self) -> str:

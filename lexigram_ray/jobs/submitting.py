@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -98,7 +97,8 @@ def submit_embed(
             request,
             recipe,
             staged,
-            still_there=lambda: still_staged(config, request.table, staged, on_read, stop),
+            on_read=on_read,
+            stop=stop,
             options=options,
         )
 
@@ -159,17 +159,17 @@ def record_embed(
     recipe: Recipe,
     staged: StagedTable,
     *,
-    still_there: Callable[[], object],
+    on_read: OnRead,
+    stop: threading.Event,
     options: SubmitOptions = NOW,
 ) -> tuple[Job, bool]:
-    """Record a checked embedding job over staged rows; see `submit_embed`.
+    """Record a checked embedding job over staged rows, staged again if they are gone.
 
-    Args:
-        still_there: Stages the rows again if they are gone.
+    See `submit_embed`.
     """
     with turn_of(store, staged.digest, Owner.current()):
         # Whoever clears rows away does so in this turn, and then sees the job that needs them.
-        still_there()
+        still_staged(config, request.table, staged, on_read, stop)
         spec = embed_spec(config, request, recipe, staged)
         return _submit(store, EMBED, request.collection, spec, options)
 

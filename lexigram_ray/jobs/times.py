@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from lexigram_ray.core.errors import UsageError
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
+from lexigram_ray.jobs.database import to_micros
 
 
 def start_and_deadline(
@@ -23,8 +21,8 @@ def start_and_deadline(
     Raises:
         UsageError: A time has no zone, or the deadline leaves no time to work.
     """
-    start = None if run_after is None else _to_micros(run_after, "the start")
-    end = None if deadline is None else _to_micros(deadline, "the deadline")
+    start = None if run_after is None else _micros_of(run_after, "the start")
+    end = None if deadline is None else _micros_of(deadline, "the deadline")
     if start is not None and start <= now:
         start = None
     if deadline is not None and end is not None and end <= max(now, start or now):
@@ -36,9 +34,9 @@ def start_and_deadline(
     return start, end
 
 
-def _to_micros(time: datetime, what: str) -> int:
+def _micros_of(time: datetime, what: str) -> int:
     if time.tzinfo is None:
         raise UsageError(
             f"{what} {time.isoformat()} has no time zone", hint="give it one, such as +00:00"
         )
-    return (time - _EPOCH) // _MICROSECOND
+    return to_micros(time)

@@ -11,7 +11,7 @@ from lexigram_ray.core.types import Document, Failure, FailureCategory, Outcome
 from lexigram_ray.jobs.executor import Executed, Execution
 from lexigram_ray.jobs.failures import failure_of
 from lexigram_ray.jobs.plan import identify
-from lexigram_ray.jobs.pool import Batch, Completed, WorkerPool, batches
+from lexigram_ray.jobs.pool import TIMED_OUT, Batch, Completed, WorkerPool, batches
 
 WAIT_SECONDS = 0.1
 CHANGED_TRIES = 3
@@ -161,7 +161,7 @@ def _quarantined(
         outcome=Outcome.FAILED,
         failure=Failure(
             category=category,
-            code="timed_out" if last.is_late else "quarantined",
+            code=TIMED_OUT if last.is_late else "quarantined",
             reason=f"its worker was ended or died {how}"
             if last.is_late
             else f"its worker died {how}",

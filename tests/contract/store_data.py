@@ -9,6 +9,7 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from lexigram_ray.core.types import FileStamp
@@ -17,6 +18,8 @@ from lexigram_ray.jobs.records import Claim, Job, LedgerEntry, LedgerState, Unit
 from lexigram_ray.jobs.store import Store
 
 CHILD = Path(__file__).with_name("store_child.py")
+NOW = datetime.fromtimestamp(1_800_000_000, UTC)
+"""When the tests' clock begins."""
 STAMP = FileStamp(size=10, mtime_ns=20, ctime_ns=30, inode=40)
 
 
@@ -24,7 +27,7 @@ class Clock:
     """A clock that only tests move."""
 
     def __init__(self) -> None:
-        self.seconds = 1_800_000_000.0
+        self.seconds = NOW.timestamp()
 
     def __call__(self) -> float:
         return self.seconds
@@ -47,6 +50,12 @@ def gone() -> Owner:
 def submit(store: Store, key: str = "key", **changes: object) -> Job:
     given = {"kind": "ingest", "collection": "docs", "spec": {"paths": ["/a"]}, "spec_key": key}
     return store.submit(**(given | changes))[0]  # pyright: ignore[reportArgumentType]
+
+
+def found(store: Store, job_id: str) -> Job:
+    job = store.get(job_id)
+    assert job is not None
+    return job
 
 
 def claimed(store: Store, key: str = "key", owner: Owner | None = None) -> Claim:
@@ -94,10 +103,10 @@ def written(store: Store, claim: Claim, *entries: LedgerEntry) -> None:
 
 
 @contextmanager
-def child(command: str, *arguments: object) -> Generator[subprocess.Popen[str]]:
-    """Run `store_child.py` beside the test; it ends with the block at the latest."""
+def child(*arguments: object, script: Path = CHILD) -> Generator[subprocess.Popen[str]]:
+    """Run `store_child.py`, or another script, beside the test; it ends with the block."""
     process = subprocess.Popen(
-        [sys.executable, str(CHILD), command, *map(str, arguments)],
+        [sys.executable, str(script), *map(str, arguments)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

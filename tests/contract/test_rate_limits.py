@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import gc
-import os
-import subprocess
-import sys
 import weakref
-from collections.abc import Generator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -20,7 +17,7 @@ from lexigram_ray.core.protocols import RateLimit
 from lexigram_ray.embedding.server_pace import LocalRateLimit
 from lexigram_ray.jobs.database import Database
 from lexigram_ray.jobs.rate_limits import KEPT_SECONDS, LOOK_SECONDS, StoreRateLimit
-from tests.contract.store_data import Clock, line_from
+from tests.contract.store_data import Clock, child, line_from
 
 CHILD = Path(__file__).with_name("rate_limit_child.py")
 PER_MINUTE = 1200.0
@@ -70,7 +67,7 @@ def test_a_store_that_cannot_be_opened_is_not_held_open_once_a_try(
         opened.add(database)
         raise StoreUnreachableError("gone", hint="wait")
 
-    monkeypatch.setattr("lexigram_ray.jobs.rate_limits.migrate", refuse)
+    monkeypatch.setattr("lexigram_ray.jobs.migrations.migrate", refuse)
     limit = StoreRateLimit(f"sqlite:///{tmp_path / 'jobs.db'}", "server", PER_MINUTE)
     for _ in range(5):
         with pytest.raises(StoreUnreachableError):
@@ -175,32 +172,16 @@ def test_what_one_process_does_alone_takes_as_long_through_the_store(
 @pytest.mark.slow
 def test_processes_that_take_at_once_stay_within_the_budget(store_url: str) -> None:
     takes = 60
+    takings = [child(store_url, PER_MINUTE, takes, script=CHILD) for _ in range(2)]
     with ExitStack() as stack:
-        children = [stack.enter_context(_taking(store_url, takes)) for _ in range(2)]
-        assert [line_from(child) for child in children] == ["ready"] * 2
-        for seed, child in enumerate(children):
-            assert child.stdin is not None
-            child.stdin.write(f"{seed}\n")
-            child.stdin.flush()
-        said = [child.communicate(timeout=60)[0] for child in children]
+        children = [stack.enter_context(taking) for taking in takings]
+        assert [line_from(each) for each in children] == ["ready"] * 2
+        for seed, each in enumerate(children):
+            assert each.stdin is not None
+            each.stdin.write(f"{seed}\n")
+            each.stdin.flush()
+        said = [each.communicate(timeout=60)[0] for each in children]
 
     went = [tuple(map(float, line.split())) for text in said for line in text.splitlines()]
     assert len(went) == 2 * takes
     assert most_in_a_minute([(at, size) for at, size in went]) <= PER_MINUTE
-
-
-@contextmanager
-def _taking(url: str, takes: int) -> Generator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [sys.executable, str(CHILD), url, str(PER_MINUTE), str(takes)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=Path(__file__).parents[2],
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()

@@ -80,7 +80,7 @@ def test_a_restored_store_holds_what_the_first_one_held(
     assert contents(new) == contents(old)
     assert (written.jobs, written.documents) == (read.jobs, read.documents) == (3, 2500)
     assert written.store_id == read.store_id == store_id
-    assert written.bytes == file.stat().st_size
+    assert written.bytes == read.bytes == file.stat().st_size
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
@@ -122,9 +122,10 @@ def test_an_older_backup_is_brought_up_to_date_and_stays_as_it_is(
     connection.close()
     before = file.read_bytes()
 
-    restore(file, store_url)
+    read = restore(file, store_url)
 
     assert file.read_bytes() == before
+    assert read.bytes == len(before)
     with Store.open(store_url) as store:
         assert store.store_id == "feed"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
@@ -12,9 +12,18 @@ from lexigram_ray.core.types import JobStatus
 from lexigram_ray.jobs.owner import Owner
 from lexigram_ray.jobs.records import Job
 from lexigram_ray.jobs.store import Store
-from tests.contract.store_data import Clock, claimed, elsewhere, entry, gone, result, submit
+from tests.contract.store_data import (
+    NOW,
+    Clock,
+    claimed,
+    elsewhere,
+    entry,
+    found,
+    gone,
+    result,
+    submit,
+)
 
-NOW = datetime.fromtimestamp(1_800_000_000, UTC)
 SOON = NOW + timedelta(seconds=10)
 
 
@@ -27,8 +36,7 @@ def fail_overdue(store: Store) -> list[str]:
 
 
 def state(store: Store, job_id: str) -> tuple[JobStatus, str | None]:
-    job = store.get(job_id)
-    assert job is not None
+    job = found(store, job_id)
     return job.status, job.error_code
 
 
@@ -212,8 +220,7 @@ def test_a_job_is_given_up_only_as_it_was_seen(store: Store) -> None:
 
     assert store.give_up(job_id, fence, **tried)
 
-    job = store.get(job_id)
-    assert job is not None
+    job = found(store, job_id)
     assert (job.status, job.error_code, job.run_after) == (
         JobStatus.FAILED,
         "embedding_failed",

@@ -9,6 +9,7 @@ import pytest
 
 from lexigram_ray.core.errors import LeaseLostError, UsageError
 from lexigram_ray.core.types import FailureCategory, JobStatus
+from lexigram_ray.jobs import intake
 from lexigram_ray.jobs.records import Busy, Claim, Job, LedgerState, UnitState
 from lexigram_ray.jobs.store import Store
 from tests.contract.store_data import STAMP, Clock, claimed, elsewhere, entry, gone, result, submit
@@ -321,6 +322,30 @@ def test_jobs_are_listed_by_status_kind_and_collection(store: Store) -> None:
 def test_a_cursor_that_is_none_of_ours_is_refused(store: Store, cursor: str) -> None:
     with pytest.raises(UsageError, match="cursor"):
         store.list_jobs(cursor=cursor)
+
+
+def test_jobs_are_found_by_the_beginning_of_their_ids_newest_first(
+    store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [
+        f"{beginning}-7abc-8def-0123456789ab"
+        for beginning in ("01935aa0-1c2d", "01935aaf-1c2d", "01935aaf-ffff", "01935ab0-1c2d")
+    ]
+    monkeypatch.setattr(intake, "new_job_id", iter(ids).__next__)
+    for job_id in ids:
+        assert submit(store, job_id).id == job_id
+        clock.advance(1)
+
+    def found_by(prefix: str) -> list[str]:
+        return [job.id for job in store.beginning(prefix)]
+
+    assert found_by("01935a") == ids[::-1]
+    assert found_by("01935aa") == [ids[2], ids[1], ids[0]]
+    assert found_by("01935aaf") == found_by("01935aaf-") == [ids[2], ids[1]]
+    assert found_by("01935aaf-f") == [ids[2]]
+    assert found_by(ids[3]) == [ids[3]]
+    assert found_by("01935a9") == found_by("01935b") == found_by(f"{ids[0]}0") == []
+    assert found_by("01935AA") == found_by("01935\x00") == []
 
 
 @pytest.mark.parametrize("text", ["\x00", "\udcff"])

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
 from lexigram_ray.core.types import JobStatus
 from lexigram_ray.jobs.records import Claim, Job
 from lexigram_ray.jobs.store import Store
-from tests.contract.store_data import Clock, claimed, elsewhere, gone, submit
-
-NOW = datetime.fromtimestamp(1_800_000_000, UTC)
+from tests.contract.store_data import NOW, Clock, claimed, elsewhere, found, gone, submit
 
 
 def names(jobs: list[Job]) -> list[str]:
     return [job.spec_key for job in jobs]
-
-
-def found(store: Store, job_id: str) -> Job:
-    job = store.get(job_id)
-    assert job is not None
-    return job
 
 
 def test_a_job_with_a_later_start_is_not_ready_before_it(store: Store, clock: Clock) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
+from lexigram_ray.core.errors import ConflictError
+from lexigram_ray.core.types import JobStatus
 from lexigram_ray.jobs.records import Claim, LedgerState
 from lexigram_ray.jobs.store import Store
-from tests.contract.store_data import claimed, elsewhere, entry, result
+from tests.contract.store_data import claimed, elsewhere, entry, result, submit
 
 ROUNDS = 15
 
@@ -89,3 +94,52 @@ def test_what_another_job_intends_to_write_is_left_to_it(store_url: str) -> None
     overtaken, _ = at_once(store_url, intend, fail)
 
     assert overtaken == [frozenset()] * ROUNDS
+
+
+def asking(store: Store, request: str, key: str) -> str | None:
+    """Submit under a key; return the job's id, or None where that was refused."""
+    try:
+        return submit(store, request, unique_key=key).id
+    except ConflictError:
+        return None
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["new", "waiting"])
+def test_of_two_keys_for_one_request_one_is_bound_and_the_other_stays_free(
+    store_url: str, waits: bool
+) -> None:
+    keys = ("one", "other")
+
+    def ask(key: str) -> Callable[[Store, int], object]:
+        return lambda store, number: asking(store, f"same-{number}", f"{key}-{number}")
+
+    with Store.open(store_url) as store:
+        for number in range(ROUNDS if waits else 0):
+            submit(store, f"same-{number}")
+        answers = at_once(store_url, *map(ask, keys))
+
+        for number, in_round in enumerate(zip(*answers, strict=True)):
+            [(job_id, key)] = [pair for pair in zip(in_round, keys, strict=True) if pair[0]]
+            refused = keys[1 - keys.index(key)]
+            assert cancelled(store, str(job_id))
+            assert asking(store, f"same-{number}", f"{key}-{number}") == job_id
+            assert asking(store, f"another-{number}", f"{refused}-{number}") is not None
+
+
+def test_a_key_that_two_waiting_requests_are_given_is_bound_to_one(store_url: str) -> None:
+    def ask(request: str) -> Callable[[Store, int], object]:
+        return lambda store, number: asking(store, f"{request}-{number}", f"key-{number}")
+
+    with Store.open(store_url) as store:
+        for request, number in itertools.product("ab", range(ROUNDS)):
+            submit(store, f"{request}-{number}")
+        answers = at_once(store_url, ask("a"), ask("b"))
+
+        for number, in_round in enumerate(zip(*answers, strict=True)):
+            [(job_id, request)] = [pair for pair in zip(in_round, "ab", strict=True) if pair[0]]
+            assert cancelled(store, str(job_id))
+            assert asking(store, f"{request}-{number}", f"key-{number}") == job_id
+
+
+def cancelled(store: Store, job_id: str) -> bool:
+    return store.cancel(job_id, elsewhere(), turn_seconds=30).status is JobStatus.CANCELLED

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -11,9 +11,7 @@ from lexigram_ray.core.errors import ConflictError, UsageError
 from lexigram_ray.core.types import JobStatus
 from lexigram_ray.jobs.records import Claim, Submission
 from lexigram_ray.jobs.store import Store
-from tests.contract.store_data import Clock, claimed, elsewhere, submit
-
-NOW = datetime.fromtimestamp(1_800_000_000, UTC)
+from tests.contract.store_data import NOW, Clock, claimed, elsewhere, submit
 
 
 def asked(key: str, **changes: object) -> Submission:

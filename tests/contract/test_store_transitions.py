@@ -13,7 +13,7 @@ from lexigram_ray.core.types import JobStatus
 from lexigram_ray.jobs.records import Claim, Job
 from lexigram_ray.jobs.store import Store
 from lexigram_ray.jobs.transitions import TRANSITIONS, Transition
-from tests.contract.store_data import Clock, elsewhere, submit
+from tests.contract.store_data import Clock, elsewhere, found, submit
 
 DEADLINE_SECONDS = 600
 LEASE_SECONDS = 60
@@ -49,13 +49,7 @@ def job_in(store: Store, clock: Clock, status: JobStatus) -> Job:
         assert isinstance(claim, Claim)
         if status.is_final:
             store.finish(claim, status, summary={})
-    return as_it_is(store, job.id)
-
-
-def as_it_is(store: Store, job_id: str) -> Job:
-    job = store.get(job_id)
-    assert job is not None
-    return job
+    return found(store, job.id)
 
 
 def passed(transition: Transition) -> timedelta:
@@ -75,7 +69,7 @@ def test_each_change_is_made_by_its_method(store: Store, clock: Clock, change: T
     with suppress(LeaseLostError):
         METHODS[change.by](store, job, change.after)
 
-    after = as_it_is(store, job.id)
+    after = found(store, job.id)
     assert after != job
     assert after.status is change.after
     assert after.fence == job.fence + (change.after is JobStatus.RUNNING)
@@ -92,7 +86,7 @@ def test_no_method_changes_a_final_job(
     with suppress(LeaseLostError, UsageError):
         METHODS[method](store, job, JobStatus.COMPLETED)
 
-    assert as_it_is(store, job.id) == job
+    assert found(store, job.id) == job
 
 
 def test_every_method_of_the_table_is_tried() -> None:

@@ -17,6 +17,7 @@ from lexigram_ray.core.types import ChunkerSpec, JobStatus
 from lexigram_ray.ingestion.tables import table_of
 from lexigram_ray.jobs.embed_report import EmbedRequest
 from lexigram_ray.jobs.recipes import GivenModel, Recipe
+from lexigram_ray.jobs.recorded_config import recorded_config, restored_config
 from lexigram_ray.jobs.records import Job
 from lexigram_ray.jobs.report import IngestRequest
 from lexigram_ray.jobs.requests import (
@@ -28,9 +29,7 @@ from lexigram_ray.jobs.requests import (
     embed_spec,
     ingest_request_of,
     ingest_spec,
-    recorded_config,
     require_same,
-    restored_config,
     spec_key_of,
 )
 from lexigram_ray.jobs.staging import stage

@@ -14,6 +14,7 @@ from lexigram_ray.core.types import JobStatus
 from lexigram_ray.jobs.records import Job, UnitResult, UnitState
 from lexigram_ray.jobs.requests import ingest_request_of, spec_key_of
 from lexigram_ray.jobs.retrying import MOST_PATHS, Retry, retry
+from lexigram_ray.jobs.staged_sidecar import write_sidecar
 from lexigram_ray.jobs.store import Store
 from tests.job_data import claimed, embed_spec, ended, ingest_spec, ingest_summary, submitted
 
@@ -226,7 +227,11 @@ def test_texts_that_came_from_no_file_are_taken_from_where_they_are_staged(
 ) -> None:
     spec = embed_spec(None)
     old = ended(store, submitted(store, spec, kind="embed"), JobStatus.CANCELLED)
-    (tmp_path / f"{spec['rows']}.arrow").touch()
+    rows = tmp_path / f"{spec['rows']}.arrow"
+    rows.touch()
+    with pytest.raises(UsageError, match="are no longer kept"):
+        retry(store, [old], failed_only=False, staged=tmp_path)
+    write_sidecar(rows, read=2, rows=[2], characters=[9], refused=())
 
     [again] = retry(store, [old], failed_only=False, staged=tmp_path)
 

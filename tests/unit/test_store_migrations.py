@@ -15,7 +15,7 @@ from lexigram_ray.jobs.migrations import STEPS, Step, migrate
 from lexigram_ray.jobs.records import Claim, LedgerState
 from lexigram_ray.jobs.schema import metadata
 from lexigram_ray.jobs.store import Store
-from tests.contract.store_data import Clock, claimed, elsewhere, entry, submit
+from tests.contract.store_data import Clock, claimed, elsewhere, entry, found, submit
 
 # A store as version 1 made and filled it. It never changes, whatever today's tables are.
 VERSION_1 = """
@@ -129,8 +129,7 @@ def test_a_store_of_version_1_opens_and_goes_on(path: Path) -> None:
 
     with Store.open(f"sqlite:///{path}") as store:
         assert store.store_id == "feed"
-        job = store.get("j1")
-        assert job is not None
+        job = found(store, "j1")
         assert (job.status, job.fence, job.progress) == (JobStatus.RUNNING, 4, {"done": 1})
         kept = store.ledger("docs")["d1"]
         assert (kept.state, kept.had_intent, kept.chunks) == (LedgerState.DONE, True, 3)
@@ -151,8 +150,7 @@ def test_a_store_of_version_2_opens_and_goes_on(path: Path) -> None:
 
     with Store.open(f"sqlite:///{path}", clock=Clock()) as store:
         assert [job.id for job in store.ready(["ingest"], limit=9)] == ["j1", "j3", "j2"]
-        job = store.get("j2")
-        assert job is not None
+        job = found(store, "j2")
         assert (job.run_after, job.deadline) == (None, None)
         attempt = store.attempts_of("j1")[0]
         assert (attempt.number, attempt.actor, attempt.category, attempt.traceback) == (

@@ -19,6 +19,7 @@ def test_this_process_is_not_gone() -> None:
     owner = Owner.current()
 
     assert owner.pid == os.getpid()
+    assert owner == Owner.of(os.getpid())
     assert owner == Owner.current()
     assert not owner.is_gone()
 
@@ -60,8 +61,11 @@ def test_a_killed_process_is_gone_before_and_after_it_is_reaped() -> None:
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
 
     assert owner.is_gone()
+    # Still told from a later process with its pid.
+    assert Owner.of(process.pid) == owner
     process.wait()
     assert owner.is_gone()
+    assert Owner.of(process.pid) != owner
 
 
 def test_a_process_whose_start_cannot_be_read_may_live(monkeypatch: pytest.MonkeyPatch) -> None:
