@@ -126,6 +126,18 @@ class JobSettings(_Section):
         return self
 
 
+class DeadLetterSettings(_Section):
+    """What becomes of failures once their job is over."""
+
+    max_retries: int = Field(5, ge=0, description="Automatic retries of a failure")
+    base_backoff_seconds: float = Field(60.0, gt=0, description="Wait before the first of them")
+    max_backoff_seconds: float = Field(3600.0, gt=0, description="Longest wait between them")
+    retention_days: float = Field(30.0, gt=0, description="How long closed ones are kept")
+    webhook_url: str | None = Field(None, description="Is sent each failure that nobody retries")
+    webhook_seconds: float = Field(10.0, gt=0, description="Time limit of one such request")
+    handler: str | None = Field(None, description="The same as a function: package.module:name")
+
+
 class RuntimeSettings(_Section):
     """Where the work runs."""
 
@@ -181,6 +193,7 @@ class WorkersConfig(BaseSettings):
     chunking: ChunkingSettings = ChunkingSettings()  # pyright: ignore[reportCallIssue]
     parser: ParserSettings = ParserSettings()  # pyright: ignore[reportCallIssue]
     jobs: JobSettings = JobSettings()  # pyright: ignore[reportCallIssue]
+    dead_letters: DeadLetterSettings = DeadLetterSettings()  # pyright: ignore[reportCallIssue]
     runtime: RuntimeSettings = RuntimeSettings()  # pyright: ignore[reportCallIssue]
 
     @property
