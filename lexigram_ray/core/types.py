@@ -130,13 +130,19 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Why a record was skipped or failed. The traceback is redacted and for `--debug` only."""
+    """Why a record was skipped or failed.
+
+    Attributes:
+        traceback: As it was raised; whoever keeps or shows it takes secrets out.
+        retry_after: Seconds that a server asked to wait at least.
+    """
 
     category: FailureCategory
     code: str
     reason: str
     error_type: str = ""
     traceback: str = ""
+    retry_after: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from lexigram_ray.core.errors import LeaseLostError, UnreachableError, WorkerError
-from lexigram_ray.core.types import CollectionSettings, FailureCategory, JobStatus
+from lexigram_ray.core.types import CollectionSettings, JobStatus
+from lexigram_ray.jobs.classifier import ErrorClassifier
 from lexigram_ray.jobs.records import ERROR, INTERRUPTED, Busy, Claim, Job, Owner
 from lexigram_ray.jobs.redaction import error_text, traceback_text
 from lexigram_ray.jobs.report import Resumption
@@ -169,7 +170,7 @@ def open_or_create(
         # Two creates at once can lose one's rows: they take turns.
         with store.turn(name, claim.owner, CREATE_SECONDS):
             if not collections.exists(name):
-                if store.forget_collection(name):
+                if store.forget_collection(name, keep_letters=True):
                     logger.warning("collection %s is gone from the disk: it is made anew", name)
                 return collections.create(name, settings, store.store_id)
     collection = collections.open(name)
@@ -213,11 +214,10 @@ def _give_back(store: Store, claim: Claim, error: BaseException) -> None:
     if isinstance(error, (Stopped, KeyboardInterrupt)):
         store.release(claim, INTERRUPTED)
         return
-    category = error.category if isinstance(error, WorkerError) else FailureCategory.UNKNOWN
     store.release(
         claim,
         ERROR,
         error=error_text(error),
-        category=category,
+        category=ErrorClassifier.classify_exception(error),
         traceback=traceback_text(error),
     )

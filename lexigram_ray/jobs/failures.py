@@ -13,7 +13,8 @@ from lexigram_ray.core.errors import (
     UsageError,
     WorkerError,
 )
-from lexigram_ray.core.types import Failure, FailureCategory
+from lexigram_ray.core.types import Failure
+from lexigram_ray.jobs.classifier import ErrorClassifier
 
 TRACEBACK_CHARACTERS = 8_000
 MACHINE_WIDE = (
@@ -29,21 +30,20 @@ MACHINE_WIDE = (
 def failure_of(error: BaseException) -> Failure:
     """Describe an error as the record of one document."""
     trace = "".join(traceback.format_exception(error))[-TRACEBACK_CHARACTERS:]
+    verdict = ErrorClassifier.verdict(error)
     if isinstance(error, WorkerError):
         reason = error.message if error.hint is None else f"{error.message} ({error.hint})"
-        return Failure(
-            category=error.category,
-            code=error.code,
-            reason=reason,
-            error_type=type(error).__qualname__,
-            traceback=trace,
-        )
+        error_type = type(error).__qualname__
+    else:
+        reason = f"{type(error).__name__}: {error}"
+        error_type = f"{type(error).__module__}.{type(error).__qualname__}"
     return Failure(
-        category=FailureCategory.UNKNOWN,
-        code="unexpected",
-        reason=f"{type(error).__name__}: {error}",
-        error_type=f"{type(error).__module__}.{type(error).__qualname__}",
+        category=verdict.category,
+        code=verdict.code,
+        reason=reason,
+        error_type=error_type,
         traceback=trace,
+        retry_after=verdict.retry_after,
     )
 
 

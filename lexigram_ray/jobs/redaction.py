@@ -52,7 +52,7 @@ def error_text(error: BaseException) -> str:
     """
     said = str(error)
     name = type(error).__name__
-    return _bounded(redacted(f"{name}: {said}" if said else name), MOST_OF_AN_ERROR)
+    return bounded(redacted(f"{name}: {said}" if said else name), MOST_OF_AN_ERROR)
 
 
 def traceback_text(error: BaseException) -> str:
@@ -60,10 +60,11 @@ def traceback_text(error: BaseException) -> str:
 
     Of one that is longer than `MOST_CHARACTERS` the middle is left out.
     """
-    return _bounded(redacted("".join(traceback.format_exception(error))), MOST_CHARACTERS)
+    return bounded(redacted("".join(traceback.format_exception(error))), MOST_CHARACTERS)
 
 
-def _bounded(text: str, most: int) -> str:
+def bounded(text: str, most: int) -> str:
+    """Return text of at most so many characters; of a longer one the middle is left out."""
     if len(text) <= most:
         return text
     kept = most - len(_CUT)

@@ -1,0 +1,1 @@
+"""Real errors of real libraries, each provoked on the spot, with the category a person gave it."""

@@ -1,0 +1,34 @@
+"""Provoke every error anew and write the list that the unit test judges.
+
+`python -m tests.integration.provoking`
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import ray
+
+from tests.integration.provoking.catalog import all_cases, provoked, written
+from tests.postgres_server import _started
+
+LIST = Path(__file__).parents[2] / "unit" / "provoked_errors.json"
+
+
+def main() -> None:
+    """Write the list."""
+    options = {"num_cpus": 2, "include_dashboard": False, "object_store_memory": 300 << 20}
+    ray.init(address="local", log_to_driver=False, logging_level=logging.ERROR, **options)
+    try:
+        listed = [written(case, provoked(case)) for case in all_cases(with_ray=True)]
+    finally:
+        ray.shutdown()
+        while _started:
+            _started.pop().end()
+    LIST.write_text(json.dumps(listed, indent=1, ensure_ascii=True) + "\n")
+
+
+if __name__ == "__main__":
+    main()
