@@ -15,10 +15,13 @@ from lexigram_ray.embedding.server_model import (
     refused_plainly,
 )
 from lexigram_ray.embedding.server_requests import ServerClient
+from lexigram_ray.embedding.server_vectors import Vectors
 from lexigram_ray.embedding.server_verdicts import Refusal
 
 # One model's vectors of one text differ by rounding, below 0.001 even in 8 bits.
 LEAST_COSINE = 0.99
+# One vector that cannot be used is a slip of the server; so many in a row are its model.
+PLAIN_ASKS = 3
 
 
 def check_server(model: ServerModel, client: ServerClient, *, stopped: threading.Event) -> None:
@@ -29,11 +32,7 @@ def check_server(model: ServerModel, client: ServerClient, *, stopped: threading
         EmbeddingServerError: It does not answer, or has another model now.
         CancelledError: `stopped` was set.
     """
-    answer = client.ask([PLAIN_TEXT], stopped=stopped)
-    if isinstance(answer, Refusal):
-        raise refused_plainly(model.spec.name, model.options, answer)
-    if answer.faults:
-        raise _other_model(model, f"{answer.faults[0]}, even for a plain text")
+    answer = _ask_plainly(model, client, stopped)
     cosine = float(answer.rows[0] @ np.frombuffer(model.plain_vector, VECTOR_DTYPE))
     if cosine < LEAST_COSINE:
         raise _other_model(
@@ -41,6 +40,18 @@ def check_server(model: ServerModel, client: ServerClient, *, stopped: threading
             "the vector of a plain text is not the one that the server sent at first"
             f" (cosine {cosine:.3f})",
         )
+
+
+def _ask_plainly(model: ServerModel, client: ServerClient, stopped: threading.Event) -> Vectors:
+    fault = ""
+    for _ in range(PLAIN_ASKS):
+        answer = client.ask([PLAIN_TEXT], stopped=stopped)
+        if isinstance(answer, Refusal):
+            raise refused_plainly(model.spec.name, model.options, answer)
+        if not answer.faults:
+            return answer
+        fault = answer.faults[0]
+    raise _other_model(model, f"{fault}, even for a plain text")
 
 
 def _other_model(model: ServerModel, why: str) -> EmbeddingServerError:
