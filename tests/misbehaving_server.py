@@ -20,6 +20,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
 
 DIMENSION = 16
 MODEL = "test-embedding"
+_CALLED_JSON = {"content-type": "application/json"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +165,16 @@ def dripping(seconds: float) -> Fault:
 
 async def html(asked: Asked) -> Response:
     return HTMLResponse("<html><body>Bad gateway</body></html>")
+
+
+async def garbage(asked: Asked) -> Response:
+    """Answer 200 with what is no JSON, though it is called so."""
+    return Response(hashlib.shake_128(asked.texts[0].encode()).digest(500), headers=_CALLED_JSON)
+
+
+async def hanging(asked: Asked) -> None:
+    """Take the request, and never say a word."""
+    await asyncio.sleep(86_400)
 
 
 async def dropped(asked: Asked) -> Response:

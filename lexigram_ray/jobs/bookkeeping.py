@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from lexigram_ray.core.types import Outcome
 from lexigram_ray.jobs.executor import Executed
+from lexigram_ray.jobs.letter_records import NewFailure, Subject
 from lexigram_ray.jobs.plan import PlanRules
 from lexigram_ray.jobs.records import LedgerEntry, LedgerState, UnitResult, UnitState
 
@@ -67,6 +68,7 @@ def unit_result(unit: Executed) -> UnitResult:
         code=failure.code if failure else "",
         reason=failure.reason if failure else "",
         seconds=unit.seconds,
+        letter=_letter(unit),
     )
 
 
@@ -74,5 +76,17 @@ def written_elsewhere(unit: Executed) -> UnitResult:
     """Return the record of a document that another job wrote while this one worked on it."""
     return replace(
         unit_result(unit), state=UnitState.DONE, chunks=0, computed=0, cached=0,
-        category=None, code="", reason="",
+        category=None, code="", reason="", letter=None,
     )  # fmt: skip
+
+
+def _letter(unit: Executed) -> NewFailure | None:
+    if unit.outcome is not Outcome.FAILED or unit.failure is None:
+        return None
+    return NewFailure.of(
+        unit.failure,
+        subject=Subject.DOCUMENT,
+        subject_id=unit.document.document_id,
+        source=unit.document.source,
+        origin=unit.document.source,
+    )

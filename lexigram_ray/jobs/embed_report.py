@@ -89,6 +89,11 @@ class EmbedReport:
     error: str | None = None
     error_code: str = INTEGRITY
 
+    @property
+    def failed(self) -> int:
+        """Texts that failed."""
+        return self.texts.failed
+
     def to_dict(self) -> dict[str, object]:
         """Return the contract's object; of a failed job it also says why, under `error`."""
         return error_object(self.error, self.error_code) | {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import cast
@@ -143,6 +143,8 @@ class EmbedRun:
                 self._index()
             self._refused = self._refused_by_the_model()
             report = self._check(self._report(), plan)
+            if report.status is JobStatus.COMPLETED:
+                self._address_rows()
             notes = int8_notes(self._config, self._recipe, self._collection)
             return replace(report, notes=(*report.notes, *notes))
 
@@ -269,6 +271,21 @@ class EmbedRun:
             return np.ones(len(staged), np.bool_)
         return np.array([row_id not in self._refused for row_id in staged["id"].to_pylist()])
 
+    def _address_rows(self) -> None:
+        """Close the dead letters of rows that failed before and have vectors now."""
+        self._store.dead_letters.address_rows(
+            self._claim,
+            self._collection.name,
+            origin=self._staged.source,
+            ids=self._ids_with_vectors(),
+        )
+
+    def _ids_with_vectors(self) -> Iterator[str]:
+        if not self._staged.rows:
+            return
+        for ids in read_staged(self._staged.path).column("id").chunks:
+            yield from (row_id for row_id in ids.to_pylist() if row_id not in self._refused)
+
     def _describe(self, staged: pa.Table, wrong: Sequence[int]) -> str:
         ids = cast("list[str]", staged.column("id").take(wrong[:NAMED]).to_pylist())
         more = f" and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
@@ -326,8 +343,14 @@ def _truncated(texts: int) -> tuple[str, ...]:
 
 
 def _refused_row(source: str, row: RefusedRow) -> UnitResult:
-    shown = f"{source}, row {row.row + 1}" + (f" (id {row.row_id})" if row.row_id else "")
-    return failed_row(f"row:{row.row:012d}", shown, row.failure)
+    number = row.row + 1
+    return failed_row(
+        f"row:{row.row:012d}",
+        row.failure,
+        row_id=row.row_id or f"{source}#{number}",
+        source=f"{source}, row {number}" + (f" (id {row.row_id})" if row.row_id else ""),
+        table=source,
+    )
 
 
 def _held_unit(source: str, unit: StagedUnit) -> UnitResult:

@@ -15,6 +15,7 @@ from lexigram_ray.jobs import jobs_sql
 from lexigram_ray.jobs.attempts import end_job
 from lexigram_ray.jobs.database import Database
 from lexigram_ray.jobs.fence import no_such_job
+from lexigram_ray.jobs.letter_writing import LetterWriting
 from lexigram_ray.jobs.listing import job_of
 from lexigram_ray.jobs.owner import Owner
 from lexigram_ray.jobs.records import DEADLINE_CODE, Job
@@ -34,8 +35,9 @@ class Ending:
         turn: Waits for a turn at a collection.
     """
 
-    def __init__(self, database: Database, turn: Turn) -> None:
+    def __init__(self, database: Database, letters: LetterWriting, turn: Turn) -> None:
         self._database = database
+        self._letters = letters
         self._turn = turn
 
     def cancel(self, job_id: str, owner: Owner, turn_seconds: float) -> Job:
@@ -49,7 +51,9 @@ class Ending:
     def _cancelled(self, job_id: str, query: Update) -> Job:
         """Cancel a job where the query finds it, and return it as it is then."""
         with self._database.write() as connection:
-            end_job(connection, query, job_id, self._database.now(), JobStatus.CANCELLED)
+            now = self._database.now()
+            if end_job(connection, query, job_id, now, JobStatus.CANCELLED):
+                self._letters.jobs_ended(connection, [job_id])
             row = connection.execute(jobs_sql.JOB, {"job_id": job_id}).one_or_none()
         if row is None:
             raise no_such_job(job_id)
@@ -76,16 +80,19 @@ class Ending:
         now = self._database.now()
         failed: list[str] = []
         for start in range(0, len(ids), _JOBS_AT_ONCE):
-            some = ids[start : start + _JOBS_AT_ONCE]
+            # In the order in which all lock several jobs; all of them before any letter.
+            some = sorted(ids[start : start + _JOBS_AT_ONCE])
             with self._database.write() as connection:
-                failed += [job_id for job_id in some if _fail(connection, query, job_id, now)]
+                ended = [job_id for job_id in some if _fail(connection, query, job_id, now)]
+                self._letters.jobs_ended(connection, ended)
+            failed += ended
         return failed
 
     def give_up(self, job_id: str, seen_fence: int, *, error: str, error_code: str) -> bool:
         """End a pending job that is not to be tried again."""
         now = self._database.now()
         with self._database.write() as connection:
-            return end_job(
+            given_up = end_job(
                 connection,
                 jobs_sql.GIVE_UP,
                 job_id,
@@ -95,6 +102,9 @@ class Ending:
                 error_code=error_code,
                 seen_fence=seen_fence,
             )
+            if given_up:
+                self._letters.jobs_ended(connection, [job_id])
+        return given_up
 
 
 def fail_overdue_job(connection: Connection, job_id: str, now: int) -> bool:

@@ -37,19 +37,29 @@ class Intake:
 
     def submit_many(self, submissions: Sequence[Submission]) -> list[tuple[Job, bool]]:
         """Make jobs, or find those that they repeat, all or none."""
+        if not submissions:
+            return []
+        with self._database.write() as connection:
+            self.lock(connection)
+            made = self.add(connection, submissions)
+        return [(job_of(row), is_new) for row, is_new in made]
+
+    def lock(self, connection: Connection) -> None:
+        """Keep out other batches: two that name the same jobs crosswise wait for each other."""
+        self._database.lock(connection, "submissions")
+
+    def add(
+        self, connection: Connection, submissions: Sequence[Submission]
+    ) -> list[tuple[Row[Any], bool]]:
+        """Make jobs, or find those that they repeat, in a transaction that holds the lock."""
         now = self._database.now()
         # A microsecond apart: the queue keeps the order of the batch.
         rows = [_new_row(each, now + place) for place, each in enumerate(submissions)]
-        if not rows:
-            return []
-        with self._database.write() as connection:
-            # Two batches that name the same jobs crosswise would wait for each other.
-            self._database.lock(connection, "submissions")
-            _require_retried(connection, submissions)
-            connection.execute(jobs_sql.insert_job(self._database.insert_into), rows)
-            made = rows_of_ids(connection, [row["id"] for row in rows])
-            found = [made.get(row["id"]) or self._found(connection, row) for row in rows]
-        return [(job_of(row), row.id == new["id"]) for row, new in zip(found, rows, strict=True)]
+        _require_retried(connection, submissions)
+        connection.execute(jobs_sql.insert_job(self._database.insert_into), rows)
+        made = rows_of_ids(connection, [row["id"] for row in rows])
+        found = [made.get(row["id"]) or self._found(connection, row) for row in rows]
+        return [(row, row.id == new["id"]) for row, new in zip(found, rows, strict=True)]
 
     def _found(self, connection: Connection, new: dict[str, Any]) -> Row[Any]:
         # Where two transactions may insert at once, an index lets one of them in. Should that job

@@ -25,6 +25,7 @@ class JobStore:
         # SQLAlchemy takes longer to import than all else that a cold command needs.
         from lexigram_ray.jobs.ending import Ending
         from lexigram_ray.jobs.intake import Intake
+        from lexigram_ray.jobs.letter_writing import LetterWriting
         from lexigram_ray.jobs.lifecycle import Lifecycle
         from lexigram_ray.jobs.listing import Listing
         from lexigram_ray.jobs.queue import Queue
@@ -32,9 +33,10 @@ class JobStore:
 
         self._database = database
         self._intake = Intake(database)
-        self._queue = Queue(database)
-        self._claimed = Lifecycle(database)
-        self._ending = Ending(database, self.turn)
+        self._letters = LetterWriting(database)
+        self._queue = Queue(database, self._letters)
+        self._claimed = Lifecycle(database, self._letters)
+        self._ending = Ending(database, self._letters, self.turn)
         self._listing = Listing(database)
         self._turns = Turns(database)
 

@@ -55,6 +55,13 @@ def insert_job(insert_into: InsertInto) -> Insert:
     return insert_into(jobs).on_conflict_do_nothing()
 
 
+# Jobs that are to be what they are found to be until we commit; always in this order.
+LOCK_JOBS = JOBS_OF_IDS.order_by(jobs.c.id).with_for_update()
+
+# A job that this very transaction has made, and that turned out not to be wanted.
+UNMAKE_JOB = jobs.delete().where(jobs.c.id == bindparam("job_id"), jobs.c.fence == literal(0))
+
+
 # -- Claiming --------------------------------------------------------------------------------------
 
 # Higher priority first, then older first.

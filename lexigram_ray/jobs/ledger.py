@@ -3,35 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from lexigram_ray.core.types import FailureCategory, FileStamp
-from lexigram_ray.jobs import fence, ledger_sql
-from lexigram_ray.jobs.database import Database, from_micros, storable
+from lexigram_ray.jobs import fence, ledger_sql, letter_writing
+from lexigram_ray.jobs.database import Database
+from lexigram_ray.jobs.ledger_rows import done_row, entries_of, row_of, stamp_columns
+from lexigram_ray.jobs.letter_records import NewFailure, Subject
+from lexigram_ray.jobs.letter_writing import LetterWriting
 from lexigram_ray.jobs.records import Claim, LedgerEntry, LedgerState, UnitResult
 from lexigram_ray.jobs.units import Units
 
 # Well below the variables that SQLite (32,766) and PostgreSQL (65,535) take in one statement.
 _IDS_A_QUERY = 1000
-_STATES = {state.value: state for state in LedgerState}
-_TWO_64 = 1 << 64
-_TWO_63 = 1 << 63
 
 
 class Ledger:
     """Reads and writes the ledger. `Store` documents the promises."""
 
-    def __init__(self, database: Database, units: Units) -> None:
+    def __init__(self, database: Database, units: Units, letters: LetterWriting) -> None:
         self._database = database
         self._units = units
+        self._letters = letters
 
     def of_collection(self, collection: str) -> dict[str, LedgerEntry]:
         """Return all entries of a collection by document id."""
         with self._database.read() as connection:
             rows = connection.execute(ledger_sql.LEDGER, {"collection": collection}).all()
-        return {entry.document_id: entry for entry in _entries(rows)}
+        return {entry.document_id: entry for entry in entries_of(rows)}
 
     def entries(self, collection: str, document_ids: Iterable[str]) -> dict[str, LedgerEntry]:
         """Return the entries of some documents by document id; unknown ones are left out."""
@@ -40,7 +40,7 @@ class Ledger:
             for some in _batches(list(document_ids)):
                 asked = {"collection": collection, "document_ids": some}
                 rows = connection.execute(ledger_sql.LEDGER_ENTRIES, asked).all()
-                found |= {entry.document_id: entry for entry in _entries(rows)}
+                found |= {entry.document_id: entry for entry in entries_of(rows)}
         return found
 
     def exists(self, collection: str) -> bool:
@@ -61,7 +61,7 @@ class Ledger:
         """Say that the table is about to change, and return who had an intent before."""
         now = self._database.now()
         rows = [
-            _row(entry, claim, now) | {"state": LedgerState.WRITING.value, "had_intent": 1}
+            row_of(entry, claim, now) | {"state": LedgerState.WRITING.value, "had_intent": 1}
             for entry in entries
         ]
         with self._database.write() as connection:
@@ -78,14 +78,16 @@ class Ledger:
     ) -> frozenset[str]:
         """Say that the table holds these documents, and that their units are done."""
         now = self._database.now()
-        rows = [_done(entry, claim, now) for entry in entries]
+        rows = [done_row(entry, claim, now) for entry in entries]
         with self._database.write() as connection:
             self._hold(connection, claim, *(entry.collection for entry in entries))
             self._units.write(connection, claim, results)
             if not rows:
                 return frozenset()
             written = connection.execute(ledger_sql.MARK_DONE, rows).rowcount
-            return _overtaken(connection, claim, entries, written, (LedgerState.DONE,))
+            overtaken = _overtaken(connection, claim, entries, written, (LedgerState.DONE,))
+            self._address(connection, entries, overtaken, letter_writing.SUCCEEDED)
+        return overtaken
 
     def mark_outcome(
         self, claim: Claim, entries: Sequence[LedgerEntry], results: Sequence[UnitResult]
@@ -96,7 +98,7 @@ class Ledger:
         wrong = next((entry for entry in entries if entry.state not in states), None)
         if wrong is not None:
             raise ValueError(f"{wrong.source} is {wrong.state}, neither skipped nor failed")
-        rows = [_row(entry, claim, now) | {"by_job": claim.job_id} for entry in entries]
+        rows = [row_of(entry, claim, now) | {"by_job": claim.job_id} for entry in entries]
         with self._database.write() as connection:
             self._hold(connection, claim, *(entry.collection for entry in entries))
             self._units.write(connection, claim, results)
@@ -104,7 +106,11 @@ class Ledger:
                 return frozenset()
             query = ledger_sql.mark_outcome(self._database.insert_into)
             written = connection.execute(query, rows).rowcount
-            return _overtaken(connection, claim, entries, written, states)
+            overtaken = _overtaken(connection, claim, entries, written, states)
+            skipped = [entry for entry in entries if entry.state is LedgerState.SKIPPED]
+            self._address(connection, skipped, overtaken, letter_writing.SKIPPED)
+            self._letters.failed(connection, claim.job_id, _failures(entries, results))
+        return overtaken
 
     def mark_removed(self, claim: Claim, collection: str, document_ids: Sequence[str]) -> None:
         """Say that the table holds no row of these documents any more."""
@@ -122,6 +128,9 @@ class Ledger:
             self._hold(connection, claim, collection)
             if rows:
                 connection.execute(ledger_sql.MARK_REMOVED, rows)
+                self._letters.address_documents(
+                    connection, collection, document_ids, letter_writing.REMOVED
+                )
 
     def touch(
         self, claim: Claim, collection: str, entries: Sequence[tuple[str, FileStamp, int]]
@@ -135,7 +144,7 @@ class Ledger:
                 "new_checked_at_ns": checked_at_ns,
                 "now": now,
             }
-            | {f"new_{name}": value for name, value in _stamp_columns(stamp).items()}
+            | {f"new_{name}": value for name, value in stamp_columns(stamp).items()}
             for document_id, stamp, checked_at_ns in entries
         ]
         with self._database.write() as connection:
@@ -143,13 +152,16 @@ class Ledger:
             if rows:
                 connection.execute(ledger_sql.TOUCH, rows)
 
-    def forget(self, collection: str) -> int:
+    def forget(self, collection: str, *, keep_letters: bool) -> int:
         """Delete all entries of a collection, and return how many there were."""
         with self._database.write() as connection:
-            self._database.lock(connection, f"ledger:{collection}")
+            self._letters.lock(connection, [collection])
             given = {"in_collection": collection}
             connection.execute(ledger_sql.FORGET_UNITS, given)
-            return connection.execute(ledger_sql.FORGET_COLLECTION, given).rowcount
+            forgotten = connection.execute(ledger_sql.FORGET_COLLECTION, given).rowcount
+            if not keep_letters:
+                self._letters.collection_dropped(connection, collection)
+        return forgotten
 
     def _hold(self, connection: Connection, claim: Claim, *collections: str) -> None:
         """Hold the claim, and be the only one who writes to these collections' ledgers.
@@ -158,8 +170,22 @@ class Ledger:
         wait for each other's documents.
         """
         fence.hold(connection, claim)
-        for collection in sorted(set(collections)):
-            self._database.lock(connection, f"ledger:{collection}")
+        self._letters.lock(connection, collections)
+
+    def _address(
+        self,
+        connection: Connection,
+        entries: Sequence[LedgerEntry],
+        overtaken: frozenset[str],
+        how: str,
+    ) -> None:
+        """Close the letters of documents, but of those that another job is to write."""
+        ids: dict[str, list[str]] = {}
+        for entry in entries:
+            if entry.document_id not in overtaken:
+                ids.setdefault(entry.collection, []).append(entry.document_id)
+        for collection, document_ids in ids.items():
+            self._letters.address_documents(connection, collection, document_ids, how)
 
 
 def _ever_intended(connection: Connection, entries: Sequence[LedgerEntry]) -> frozenset[str]:
@@ -187,6 +213,25 @@ def _overtaken(
     return frozenset({entry.document_id for entry in entries} - standing)
 
 
+def _failures(entries: Sequence[LedgerEntry], results: Sequence[UnitResult]) -> list[NewFailure]:
+    """Return the failures of documents, with all that their units know of them."""
+    told = {each.letter.subject_id: each.letter for each in results if each.letter is not None}
+    failed = [entry for entry in entries if entry.state is LedgerState.FAILED]
+    return [told.get(entry.document_id) or _failure(entry) for entry in failed]
+
+
+def _failure(entry: LedgerEntry) -> NewFailure:
+    return NewFailure(
+        subject=Subject.DOCUMENT,
+        subject_id=entry.document_id,
+        source=entry.source,
+        origin=entry.source,
+        category=entry.category or FailureCategory.UNKNOWN,
+        code=entry.code,
+        error=entry.reason,
+    )
+
+
 def _by_collection(entries: Sequence[LedgerEntry]) -> Iterator[dict[str, object]]:
     """Yield parameters that together name all documents of `entries`."""
     ids: dict[str, list[str]] = {}
@@ -199,101 +244,3 @@ def _by_collection(entries: Sequence[LedgerEntry]) -> Iterator[dict[str, object]
 
 def _batches(ids: list[str]) -> Iterator[list[str]]:
     return (ids[start : start + _IDS_A_QUERY] for start in range(0, len(ids), _IDS_A_QUERY))
-
-
-def _row(entry: LedgerEntry, claim: Claim, now: int) -> dict[str, object]:
-    return {
-        "collection": entry.collection,
-        "document_id": entry.document_id,
-        "source": storable(entry.source),
-        "state": entry.state.value,
-        **_stamp_columns(entry.stamp),
-        "checked_at_ns": entry.checked_at_ns,
-        "content_hash": entry.content_hash,
-        "chunker": entry.chunker,
-        "model": entry.model,
-        "parser": entry.parser,
-        "chunks": entry.chunks,
-        "chunks_digest": entry.chunks_digest,
-        "job_id": claim.job_id,
-        "category": None if entry.category is None else entry.category.value,
-        "code": entry.code,
-        "reason": storable(entry.reason),
-        "had_intent": int(entry.had_intent),
-        "updated_at": now,
-    }
-
-
-def _done(entry: LedgerEntry, claim: Claim, now: int) -> dict[str, object]:
-    row = _row(entry, claim, now) | {"state": LedgerState.DONE.value}
-    key = {
-        "in_collection": entry.collection,
-        "of_document": entry.document_id,
-        "by_job": claim.job_id,
-    }
-    return {f"new_{name}": value for name, value in row.items()} | key
-
-
-def _stamp_columns(stamp: FileStamp | None) -> dict[str, int | None]:
-    if stamp is None:
-        return {"size": None, "mtime_ns": None, "ctime_ns": None, "inode": None}
-    # Inode numbers are unsigned in some file systems, and no database's integers are.
-    inode = stamp.inode - _TWO_64 if stamp.inode >= _TWO_63 else stamp.inode
-    return {
-        "size": stamp.size,
-        "mtime_ns": stamp.mtime_ns,
-        "ctime_ns": stamp.ctime_ns,
-        "inode": inode,
-    }
-
-
-def _entries(rows: Iterable[Row[*tuple[Any, ...]]]) -> Iterator[LedgerEntry]:
-    # Unpacked in the order of the table's columns: by name it takes twice as long.
-    for (
-        collection,
-        document_id,
-        source,
-        state,
-        size,
-        mtime_ns,
-        ctime_ns,
-        inode,
-        checked_at_ns,
-        content_hash,
-        chunker,
-        model,
-        parser,
-        chunks,
-        chunks_digest,
-        job_id,
-        category,
-        code,
-        reason,
-        had_intent,
-        updated_at,
-    ) in rows:
-        stamp = None
-        if size is not None:
-            stamp = FileStamp(
-                size=size, mtime_ns=mtime_ns, ctime_ns=ctime_ns, inode=inode % _TWO_64
-            )
-        yield LedgerEntry(
-            collection=collection,
-            document_id=document_id,
-            source=source,
-            state=_STATES[state],
-            stamp=stamp,
-            checked_at_ns=checked_at_ns,
-            content_hash=content_hash,
-            chunker=chunker,
-            model=model,
-            parser=parser,
-            chunks=chunks,
-            chunks_digest=chunks_digest,
-            job_id=job_id,
-            category=None if category is None else FailureCategory(category),
-            code=code,
-            reason=reason,
-            had_intent=had_intent == 1,
-            updated_at=from_micros(updated_at),
-        )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from lexigram_ray.core.types import FailureCategory
+from lexigram_ray.core.types import Failure, FailureCategory
 from lexigram_ray.jobs.records import Submission
 
 
@@ -86,6 +86,7 @@ class DeadLetter:
         asked: Whether a person asked for that: category and count of retries do not matter then.
         retry_job_id: The job that tries it again, while `retrying`.
         resolution: How it was closed: `succeeded`, `skipped`, `removed`, `dropped`, `archived`.
+        notify_tries: How often nobody could be told of it since it failed last.
         attempts: Its failures, oldest first; of more than `MOST_ATTEMPTS` the first and the last
             ones.
     """
@@ -113,6 +114,7 @@ class DeadLetter:
     last_failed_at: datetime
     closed_at: datetime | None
     resolution: str
+    notify_tries: int = 0
     attempts: tuple[LetterAttempt, ...] = ()
 
     def to_dict(self, *, max_retries: int) -> dict[str, object]:
@@ -204,10 +206,15 @@ class LetterGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LetterRetry:
-    """A job that is to be made, and the letters that it tries again."""
+    """A job that is to be made, and the letters that it tries again.
+
+    Attributes:
+        anyway: Whether it is to be made even where none of its letters is open any more.
+    """
 
     submission: Submission
     letter_ids: tuple[str, ...]
+    anyway: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,3 +231,21 @@ class NewFailure:
     error_type: str = ""
     traceback: str = field(default="", repr=False)
     retry_after: float | None = None
+
+    @classmethod
+    def of(
+        cls, failure: Failure, *, subject: Subject, subject_id: str, source: str, origin: str
+    ) -> NewFailure:
+        """Return what a record's failure says of it."""
+        return cls(
+            subject=subject,
+            subject_id=subject_id,
+            source=source,
+            origin=origin,
+            category=failure.category,
+            code=failure.code,
+            error=failure.reason,
+            error_type=failure.error_type,
+            traceback=failure.traceback,
+            retry_after=failure.retry_after,
+        )

@@ -11,14 +11,16 @@ from lexigram_ray.core.types import FailureCategory, JobStatus
 from lexigram_ray.jobs import attempts, fence, jobs_sql
 from lexigram_ray.jobs.database import Database
 from lexigram_ray.jobs.intake import to_json
+from lexigram_ray.jobs.letter_writing import LetterWriting
 from lexigram_ray.jobs.records import Claim
 
 
 class Lifecycle:
     """Changes claimed jobs. `Store` documents the promises."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, letters: LetterWriting) -> None:
         self._database = database
+        self._letters = letters
 
     def beat(self, claim: Claim, lease_seconds: float) -> None:
         """Move the end of the lease."""
@@ -86,6 +88,7 @@ class Lifecycle:
                 new_summary=to_json(summary),
             ):
                 raise fence.lost(connection, claim)
+            self._letters.jobs_ended(connection, [claim.job_id])
 
 
 def _change(connection: Connection, query: Any, claim: Claim, new: dict[str, Any]) -> None:

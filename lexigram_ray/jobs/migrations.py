@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, inspect, select
 
 from lexigram_ray.core.errors import StoreUnreachableError
+from lexigram_ray.jobs import letters_migration
 from lexigram_ray.jobs.database import Database
 from lexigram_ray.jobs.schema import meta, schema_version
 
@@ -20,11 +21,16 @@ STORE_ID = "store_id"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One version's change, in SQL that SQLite and PostgreSQL both take."""
+    """One version's change, in SQL that SQLite and PostgreSQL both take.
+
+    Attributes:
+        fill: Makes rows of what is there already, where SQL alone cannot.
+    """
 
     version: int
     name: str
     statements: tuple[str, ...]
+    fill: Callable[[Connection], None] | None = None
 
 
 _FIRST = Step(
@@ -195,7 +201,14 @@ _QUEUE = Step(
     ),
 )
 
-STEPS: tuple[Step, ...] = (_FIRST, _REPLACED, _QUEUE)
+_DEAD_LETTERS = Step(
+    version=4,
+    name="dead letters",
+    statements=letters_migration.STATEMENTS,
+    fill=letters_migration.fill,
+)
+
+STEPS: tuple[Step, ...] = (_FIRST, _REPLACED, _QUEUE, _DEAD_LETTERS)
 
 
 def opened(url: str, clock: Callable[[], float]) -> tuple[Database, str]:
@@ -265,6 +278,8 @@ def _refuse_newer(current: int, steps: Sequence[Step], database: Database) -> No
 def _apply(step: Step, connection: Connection, now: int) -> None:
     for statement in step.statements:
         connection.exec_driver_sql(statement)
+    if step.fill is not None:
+        step.fill(connection)
     if step.version == 1:
         connection.execute(meta.insert().values(key=STORE_ID, value=uuid.uuid4().hex))
     record = {"version": step.version, "name": step.name, "applied_at": now}

@@ -11,6 +11,7 @@ from lexigram_ray.core.errors import LeaseLostError
 from lexigram_ray.core.types import JobStatus
 from lexigram_ray.jobs import attempts, ending, fence, jobs_sql
 from lexigram_ray.jobs.database import Database, from_micros
+from lexigram_ray.jobs.letter_writing import LetterWriting
 from lexigram_ray.jobs.listing import job_of, rows_of_ids
 from lexigram_ray.jobs.owner import Owner
 from lexigram_ray.jobs.records import LOST, Busy, Claim, Job
@@ -19,8 +20,9 @@ from lexigram_ray.jobs.records import LOST, Busy, Claim, Job
 class Queue:
     """Hands out jobs. `Store` documents the promises."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, letters: LetterWriting) -> None:
         self._database = database
+        self._letters = letters
 
     def claim(self, job_id: str, owner: Owner, lease_seconds: float, actor: str) -> Claim | Busy:
         """Take one job, or say who has it."""
@@ -38,7 +40,8 @@ class Queue:
                     )
                 if not self._is_overdue(row):
                     return self._take(connection, row, owner, lease_seconds, actor)
-                ending.fail_overdue_job(connection, job_id, self._database.now())
+                if ending.fail_overdue_job(connection, job_id, self._database.now()):
+                    self._letters.jobs_ended(connection, [job_id])
                 status = JobStatus.FAILED
         # Only now: what failed because of its deadline stays so.
         raise LeaseLostError(

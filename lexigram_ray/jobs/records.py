@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import cast
+from typing import TYPE_CHECKING
 
 from lexigram_ray.core.types import FailureCategory, FileStamp, JobStatus
+from lexigram_ray.jobs.counts import Counts
 from lexigram_ray.jobs.owner import Owner
+
+if TYPE_CHECKING:
+    from lexigram_ray.jobs.letter_records import NewFailure
 
 
 class LedgerState(StrEnum):
@@ -39,12 +42,6 @@ ERROR = "error"
 """Outcome of an attempt that failed and may be followed by another."""
 DEADLINE_CODE = "deadline"
 """Error code of a job that failed because its deadline passed."""
-
-REPORTED = (("documents", "found"), ("texts", "read"))
-"""Where reports have their counts, and what the total is called there."""
-
-ENDED = ("ingested", "unchanged", "skipped", "embedded", "cached", "failed")
-"""Counts of a report that together are its total."""
 
 
 class UnitState(StrEnum):
@@ -133,42 +130,6 @@ class Job:
         else:
             percent = 100.0 if self.status is JobStatus.COMPLETED else 0.0
         return {**asdict(counts), "percent": percent}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
-    """A job's progress in records: documents, or texts.
-
-    Attributes:
-        total: 0 while unknown.
-        done: Whatever ended, failures among it.
-    """
-
-    total: int
-    done: int
-    failed: int
-
-    @classmethod
-    def of(cls, job: Job) -> Counts:
-        """Read the job's report where there is one, else what its owner has saved last."""
-        for section, found in REPORTED:
-            reported = job.summary.get(section)
-            if isinstance(reported, dict):
-                numbers = _numbers(cast("dict[str, object]", reported))
-                done = sum(numbers.get(name, 0) for name in ENDED)
-                return cls(total=numbers.get(found, 0), done=done, failed=numbers.get("failed", 0))
-        saved = _numbers(job.progress)
-        total, done, failed = (saved.get(name, 0) for name in ("total", "done", "failed"))
-        return cls(total=total, done=done, failed=failed)
-
-    @property
-    def fraction(self) -> float | None:
-        """Of the total that is done, from 0 to 1; None while the total is unknown."""
-        return min(1.0, self.done / self.total) if self.total else None
-
-
-def _numbers(counted: Mapping[str, object]) -> dict[str, int]:
-    return {name: number for name, number in counted.items() if isinstance(number, int)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,6 +247,7 @@ class UnitResult:
         state: `done`, `skipped` or `failed`.
         computed: Vectors that the model computed.
         cached: Vectors that the cache had.
+        letter: The failure, where it is a fresh one that becomes a dead letter.
     """
 
     unit_id: str
@@ -299,6 +261,7 @@ class UnitResult:
     code: str = ""
     reason: str = ""
     seconds: float = 0.0
+    letter: NewFailure | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

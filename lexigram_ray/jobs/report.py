@@ -143,6 +143,11 @@ class IngestReport:
     error: str | None = None
     error_code: str = INTEGRITY
 
+    @property
+    def failed(self) -> int:
+        """Documents that failed."""
+        return self.documents.failed
+
     def to_dict(self) -> dict[str, object]:
         """Return the contract's object; of a failed job it also says why, under `error`."""
         return error_object(self.error, self.error_code) | {

@@ -9,11 +9,13 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import cast
 
 from lexigram_ray.core.errors import UsageError
 from lexigram_ray.core.ids import source_path
 from lexigram_ray.core.types import JobStatus, Outcome
+from lexigram_ray.jobs.letter_records import LetterFilter, LetterRetry, LetterStatus, Subject
 from lexigram_ray.jobs.recorded_config import mapping
 from lexigram_ray.jobs.records import Counts, Job, Submission
 from lexigram_ray.jobs.report import problems_of
@@ -34,6 +36,8 @@ _Planned = tuple[Submission, tuple[str, ...]]
 
 MOST_PATHS = 1_000
 """Of a job's request; where more documents have failed, the folders that hold them are named."""
+
+_FAILED_ONLY: Mapping[str, object] = MappingProxyType({"retry_failed": True, "prune": False})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,11 +69,65 @@ def retry(store: Store, jobs: Sequence[Job], *, failed_only: bool, staged: Path)
             recorded without its request, or its input is gone.
     """
     planned = [_plan(store, job, failed_only=failed_only, staged=staged) for job in jobs]
-    recorded = store.submit_many([submission for submission, _ in planned])
+    retries = [
+        LetterRetry(
+            submission=submission,
+            letter_ids=_letters_of(store, job, submission, failed_only=failed_only),
+            anyway=True,
+        )
+        for job, (submission, _) in zip(jobs, planned, strict=True)
+    ]
+    recorded = store.dead_letters.retry(retries)
     return [
         Retry(job=job, created=created, notes=notes)
         for (job, created), (_, notes) in zip(recorded, planned, strict=True)
     ]
+
+
+def again(job: Job, spec: dict[str, object]) -> Submission:
+    """Return what asks for a job once more.
+
+    Args:
+        spec: What is asked this time.
+    """
+    return Submission(
+        kind=job.kind,
+        collection=job.collection,
+        spec=spec,
+        spec_key=spec_key_of(spec),
+        priority=job.priority,
+        retry_of=job.id,
+    )
+
+
+def documents_again(job: Job, request: Mapping[str, object], sources: Sequence[str]) -> Submission:
+    """Return what ingests some documents of a job once more, their failures forgotten.
+
+    Args:
+        request: What the job has recorded.
+        sources: The documents, as the store calls them.
+    """
+    # As an ingestion of these paths would name itself.
+    identity = {"paths": paths_identity(Path(source_path(source)) for source in sources)}
+    asked = {**request, **_FAILED_ONLY, "paths": list(sources)}
+    return again(job, job.spec | identity | {REQUEST: asked})
+
+
+def missing_paths(request: Mapping[str, object]) -> list[str]:
+    """Return those of an ingestion's recorded paths that are gone."""
+    paths = cast("list[str]", request["paths"])
+    return [path for path in paths if not os.path.lexists(source_path(path))]
+
+
+def is_staged(job: Job, staged: Path) -> bool:
+    """Whether the rows of an embedding job are still kept: its table is not needed then."""
+    rows = staged / f"{job.spec.get('rows')}{SUFFIX}"
+    return read_staged_table(rows, str(job.spec.get("source"))) is not None
+
+
+def table_path(request: Mapping[str, object]) -> str | None:
+    """Return the file of an embedding job's table; None where its texts came from none."""
+    return cast("str | None", mapping(request.get("table")).get("path"))
 
 
 def _plan(store: Store, job: Job, *, failed_only: bool, staged: Path) -> _Planned:
@@ -83,7 +141,28 @@ def _plan(store: Store, job: Job, *, failed_only: bool, staged: Path) -> _Planne
         _check_table(job, request, staged)
     else:
         _check_paths(job, request)
-    return _again(job, job.spec), ()
+    return again(job, job.spec), ()
+
+
+def _letters_of(
+    store: Store, job: Job, submission: Submission, *, failed_only: bool
+) -> tuple[str, ...]:
+    """Return the open letters of a job that its repetition tries again."""
+    which = LetterFilter(job_id=job.id, statuses=(LetterStatus.OPEN,))
+    letters = list(store.dead_letters.each(which))
+    if job.kind == INGEST and not failed_only:
+        # Remembered failures of documents stay as they are.
+        letters = [letter for letter in letters if letter.subject is Subject.JOB]
+    elif job.kind == INGEST:
+        # All of them where the job's own paths are sought through; else those that are named.
+        paths = set(cast("list[str]", mapping(submission.spec.get(REQUEST))["paths"]))
+        is_whole = submission.spec_key == job.spec_key
+        letters = [
+            letter
+            for letter in letters
+            if letter.subject is Subject.DOCUMENT and (is_whole or letter.origin in paths)
+        ]
+    return tuple(letter.id for letter in letters)
 
 
 def _check_over(job: Job) -> None:
@@ -104,15 +183,11 @@ def _only_failed_documents(store: Store, job: Job, request: Mapping[str, object]
             f"none of the {len(failed):,} documents that failed in job {job.id} is there any more",
             hint="nothing is left to retry; --prune of `ingest` removes what is gone",
         )
-    again: dict[str, object] = {"retry_failed": True, "prune": False}
-    identity: dict[str, object] = {}
-    if len(there) <= MOST_PATHS:
-        again["paths"] = there
-        # As an ingestion of these paths would name itself.
-        identity["paths"] = paths_identity(Path(source_path(source)) for source in there)
     gone = len(failed) - len(there)
     notes = (f"left out, because they are gone: {gone:,} of {len(failed):,}",) if gone else ()
-    return _again(job, job.spec | identity | {REQUEST: {**request, **again}}), notes
+    if len(there) > MOST_PATHS:
+        return again(job, job.spec | {REQUEST: {**request, **_FAILED_ONLY}}), notes
+    return documents_again(job, request, there), notes
 
 
 def _failed_sources(store: Store, job: Job) -> list[str]:
@@ -137,8 +212,7 @@ def _nothing_failed(job: Job) -> UsageError:
 
 def _check_paths(job: Job, request: Mapping[str, object]) -> None:
     """Refuse what could only fail."""
-    paths = cast("list[str]", request["paths"])
-    gone = [path for path in paths if not os.path.lexists(source_path(path))]
+    gone = missing_paths(request)
     if gone:
         more = f" and {len(gone) - 1:,} more" if len(gone) > 1 else ""
         raise UsageError(
@@ -150,28 +224,16 @@ def _check_paths(job: Job, request: Mapping[str, object]) -> None:
 def _check_table(job: Job, request: Mapping[str, object], staged: Path) -> None:
     """Refuse what could only fail: what made the vectors, or the rows, is no longer there."""
     refuse_object_of(job, request)
-    rows = staged / f"{job.spec.get('rows')}{SUFFIX}"
-    if read_staged_table(rows, str(job.spec.get("source"))) is not None:
+    if is_staged(job, staged):
         return
-    path = mapping(request.get("table")).get("path")
+    path = table_path(request)
     if path is None:
         raise UsageError(
             f"the texts of job {job.id} came from no file, and are no longer kept",
             hint="give the same texts to `lexigram-ray embed` again",
         )
-    if not os.path.lexists(source_path(str(path))):
+    if not os.path.lexists(source_path(path)):
         raise UsageError(
             f"the table of job {job.id} is gone: {path}",
             hint="put it back, or run `lexigram-ray embed` on where it is now",
         )
-
-
-def _again(job: Job, spec: dict[str, object]) -> Submission:
-    return Submission(
-        kind=job.kind,
-        collection=job.collection,
-        spec=spec,
-        spec_key=spec_key_of(spec),
-        priority=job.priority,
-        retry_of=job.id,
-    )

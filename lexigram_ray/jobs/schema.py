@@ -112,6 +112,50 @@ documents = Table(
     Column("updated_at", BigInteger, nullable=False),
 )
 
+# The same for letters.
+not_closed = text("status IN ('open', 'retrying')")
+is_due = text("next_retry_at IS NOT NULL")
+unscheduled = text("status = 'open' AND next_retry_at IS NULL")
+untold = text("status = 'open' AND next_retry_at IS NULL AND notified_at IS NULL")
+is_retried = text("retry_job_id IS NOT NULL")
+is_closed = text("closed_at IS NOT NULL")
+
+# Failures that outlived their jobs. What is long comes last: whoever counts does not read it.
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("collection", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("subject_id", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("job_id", Text, nullable=False),
+    Column("category", Text, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("retry_count", Integer, nullable=False),
+    Column("retry_after", Float),
+    # Set only while it is open.
+    Column("next_retry_at", BigInteger),
+    Column("asked", SmallInteger, nullable=False),
+    # Set while a job tries it again, and only then.
+    Column("retry_job_id", Text),
+    Column("first_failed_at", BigInteger, nullable=False),
+    Column("last_failed_at", BigInteger, nullable=False),
+    Column("closed_at", BigInteger),
+    Column("resolution", Text, nullable=False),
+    # Whether somebody was told that nobody will retry it, and when that may be tried once more.
+    Column("notified_at", BigInteger),
+    Column("notify_tries", Integer, nullable=False),
+    Column("notify_after", BigInteger),
+    Column("source", Text, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("error_type", Text, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("attempts", Text, nullable=False),
+)
+
 # Tickets of those who hold or await a turn; `position` is the order in which they came.
 leases = Table(
     "leases",

@@ -1,4 +1,4 @@
-"""The durable store: jobs, their units, the ledger of documents, and turns.
+"""The durable store: jobs, their units, the ledger of documents, dead letters, and turns.
 
 This page has the promises, and `job_store` those of jobs and turns; each duty's code is in the file
 of its name (`intake`, `queue`, `lifecycle`, `ending`, `listing`, `units`, `ledger`, `turns`), its
@@ -24,6 +24,7 @@ from lexigram_ray.jobs.records import (
 
 if TYPE_CHECKING:
     from lexigram_ray.jobs.database import Database
+    from lexigram_ray.jobs.dead_letters import DeadLetters
 
 
 class Store(JobStore):
@@ -39,13 +40,15 @@ class Store(JobStore):
 
     def __init__(self, database: Database, store_id: str) -> None:
         # SQLAlchemy takes longer to import than all else that a cold command needs.
+        from lexigram_ray.jobs.dead_letters import DeadLetters
         from lexigram_ray.jobs.ledger import Ledger
         from lexigram_ray.jobs.units import Units
 
         super().__init__(database)
         self._store_id = store_id
-        self._units = Units(database)
-        self._ledger = Ledger(database, self._units)
+        self._units = Units(database, self._letters)
+        self._ledger = Ledger(database, self._units, self._letters)
+        self._dead_letters = DeadLetters(database, self._intake, self._letters)
 
     @classmethod
     def open(cls, url: str, *, clock: Callable[[], float] = time.time) -> Store:
@@ -89,6 +92,11 @@ class Store(JobStore):
     def store_id(self) -> str:
         """The store's own id: 32 random hex digits, made with it."""
         return self._store_id
+
+    @property
+    def dead_letters(self) -> DeadLetters:
+        """The failures that outlived their jobs; written by the methods that record failures."""
+        return self._dead_letters
 
     def close(self) -> None:
         """Close all connections."""
@@ -226,9 +234,14 @@ class Store(JobStore):
         """
         self._ledger.touch(claim, collection, entries)
 
-    def forget_collection(self, collection: str) -> int:
+    def forget_collection(self, collection: str, *, keep_letters: bool = False) -> int:
         """Forget all documents of a collection that was dropped, and return how many.
 
         What its unfinished jobs have done counts no more: they do it again.
+
+        Args:
+            collection: Of any name, whether or not it was there.
+            keep_letters: Whether it is about to be made anew: what has failed may still be retried.
+                Else all its dead letters are closed.
         """
-        return self._ledger.forget(collection)
+        return self._ledger.forget(collection, keep_letters=keep_letters)

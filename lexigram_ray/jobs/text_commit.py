@@ -17,6 +17,7 @@ import pyarrow as pa
 from lexigram_ray.core.errors import IntegrityError
 from lexigram_ray.core.types import Failure
 from lexigram_ray.jobs.conflicts import until_accepted
+from lexigram_ray.jobs.letter_records import NewFailure, Subject
 from lexigram_ray.jobs.records import Claim, UnitResult, UnitState
 from lexigram_ray.jobs.staged import StagedUnit
 from lexigram_ray.jobs.store import Store
@@ -129,14 +130,28 @@ class TextCommitter:
             cached=execution.cached,
         )
         failed = [
-            failed_row(f"{item.unit.unit_id}:{row_id}", f"{self._source}, id {row_id}", failure)
+            failed_row(
+                f"{item.unit.unit_id}:{row_id}",
+                failure,
+                row_id=row_id,
+                source=f"{self._source}, id {row_id}",
+                table=self._source,
+            )
             for row_id, failure in execution.failures.items()
         ]
         return [done, *failed]
 
 
-def failed_row(unit_id: str, source: str, failure: Failure) -> UnitResult:
-    """Return the record of one row that has no vector."""
+def failed_row(
+    unit_id: str, failure: Failure, *, row_id: str, source: str, table: str
+) -> UnitResult:
+    """Return the record of one row that has no vector.
+
+    Args:
+        row_id: Names the row in any job over its table.
+        source: What users call the row.
+        table: What they call its table.
+    """
     return UnitResult(
         unit_id=unit_id,
         source=source,
@@ -144,6 +159,9 @@ def failed_row(unit_id: str, source: str, failure: Failure) -> UnitResult:
         category=failure.category,
         code=failure.code,
         reason=failure.reason,
+        letter=NewFailure.of(
+            failure, subject=Subject.ROW, subject_id=row_id, source=source, origin=table
+        ),
     )
 
 

@@ -10,14 +10,16 @@ from sqlalchemy import Connection, Row
 from lexigram_ray.core.types import FailureCategory
 from lexigram_ray.jobs import fence, units_sql
 from lexigram_ray.jobs.database import Database, storable
+from lexigram_ray.jobs.letter_writing import LetterWriting
 from lexigram_ray.jobs.records import Claim, UnitResult, UnitRow, UnitState, UnitTotals
 
 
 class Units:
     """Reads and writes the units of jobs. `Store` documents the promises."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, letters: LetterWriting) -> None:
         self._database = database
+        self._letters = letters
 
     def add(self, claim: Claim, units: Iterable[tuple[str, str]]) -> None:
         """Add units that are not there yet."""
@@ -90,6 +92,8 @@ class Units:
         with self._database.write() as connection:
             fence.hold(connection, claim)
             self.write(connection, claim, results)
+            failures = [each.letter for each in results if each.letter is not None]
+            self._letters.failed(connection, claim.job_id, failures)
 
     def write(self, connection: Connection, claim: Claim, results: Sequence[UnitResult]) -> None:
         """Record how units ended, in a transaction that holds the claim already."""

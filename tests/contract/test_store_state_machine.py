@@ -22,8 +22,15 @@ from hypothesis.stateful import (
 
 from lexigram_ray.core.errors import LeaseLostError, UsageError
 from lexigram_ray.core.types import JobStatus
+from lexigram_ray.jobs.letter_records import (
+    DeadLetter,
+    LetterFilter,
+    LetterRetry,
+    LetterStatus,
+    Subject,
+)
 from lexigram_ray.jobs.owner import Owner
-from lexigram_ray.jobs.records import Busy, Claim, Job, Submission
+from lexigram_ray.jobs.records import Busy, Claim, Job, LedgerState, Submission
 from lexigram_ray.jobs.store import Store
 from lexigram_ray.jobs.transitions import TRANSITIONS, Transition
 from tests.contract.conftest import STORES
@@ -198,6 +205,27 @@ class JobLife(RuleBasedStateMachine):
         if not self.refused(claim, "record_intent", write):
             assert self.store.ledger("docs")[entry().document_id].job_id == claim.job_id
 
+    @rule(claim=claims, number=st.integers(1, 3), fails=st.booleans())
+    def a_document_ends(self, claim: Claim, number: int, fails: bool) -> None:
+        state = LedgerState.FAILED if fails else LedgerState.SKIPPED
+        write = lambda: self.store.mark_outcome(claim, [entry(number, state=state)], [])  # noqa: E731
+        if not self.refused(claim, "mark_outcome", write):
+            of_it = {each.subject_id: each for each in self.letters()}
+            assert (entry(number).document_id in of_it) is fails
+
+    @rule(spec_key=st.sampled_from("abc"))
+    def retry_letters(self, spec_key: str) -> None:
+        self.by = "submit_many"
+        ids = tuple(each.id for each in self.letters() if each.status is LetterStatus.OPEN)
+        submission = Submission(kind="ingest", collection="docs", spec={}, spec_key=spec_key)
+        made = self.store.dead_letters.retry([LetterRetry(submission=submission, letter_ids=ids)])
+        assert len(made) == bool(ids)
+        for job, _ in made:
+            self.expected.setdefault(job.id, Expected(spec_key, 0, 1e12))
+
+    def letters(self) -> list[DeadLetter]:
+        return list(self.store.dead_letters.each(LetterFilter()))
+
     @rule(claim=claims, wait=WAITS)
     def release(self, claim: Claim, wait: int) -> None:
         write = lambda: self.store.release(claim, "error", wait_seconds=wait)  # noqa: E731
@@ -282,6 +310,20 @@ class JobLife(RuleBasedStateMachine):
                 assert Transition(before, job.status, self.by) in TRANSITIONS
         assert set(self.before) <= set(jobs)
         self.before = jobs
+
+    @invariant()
+    def each_failure_has_one_letter_and_no_retry_outlives_its_job(self) -> None:
+        letters = self.letters()
+        assert len({(each.subject, each.subject_id) for each in letters}) == len(letters)
+        for letter in letters:
+            assert (letter.status is LetterStatus.RETRYING) is (letter.retry_job_id is not None)
+            if letter.retry_job_id is not None:
+                assert not self.expected[letter.retry_job_id].status.is_final
+        failed_specs = {each.subject_id for each in letters if each.subject is Subject.JOB}
+        for spec_key in {job.spec_key for job in self.expected.values()} - failed_specs:
+            ended = [job for job in self.expected.values() if job.spec_key == spec_key]
+            last = [job for job in ended if job.status.is_final][-1:]
+            assert all(job.status is not JobStatus.FAILED for job in last)
 
     @invariant()
     def only_the_last_attempt_of_a_running_job_is_open(self) -> None:

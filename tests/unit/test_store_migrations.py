@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, inspect
 
 from lexigram_ray.core.errors import StoreUnreachableError
-from lexigram_ray.core.types import JobStatus
+from lexigram_ray.core.types import FailureCategory, JobStatus
 from lexigram_ray.jobs.database import Database
+from lexigram_ray.jobs.letter_records import LetterFilter, LetterStatus
 from lexigram_ray.jobs.migrations import STEPS, Step, migrate
 from lexigram_ray.jobs.records import Claim, LedgerState
 from lexigram_ray.jobs.schema import metadata
 from lexigram_ray.jobs.store import Store
-from tests.contract.store_data import Clock, claimed, elsewhere, entry, found, submit
+from tests.contract.store_data import NOW, Clock, claimed, elsewhere, entry, found, submit
 
 # A store as version 1 made and filled it. It never changes, whatever today's tables are.
 VERSION_1 = """
@@ -84,6 +86,17 @@ INSERT INTO jobs VALUES ('j4', 'ingest', 'completed', 0, 'docs', '{}', 'k4', NUL
     1700000004000000, 1700000005000000, 1700000006000000, NULL, NULL, NULL, NULL, '{}', '{}');
 """
 
+# What version 3 added to it: failures that the ledger remembers, one of a job that is not there.
+VERSION_3_ROWS = """
+UPDATE jobs SET deadline = 1900000000000000 WHERE id = 'j2';
+INSERT INTO documents VALUES ('docs', 'd2', '/a/2', 'failed', 1, 2, 3, 4, 5, 'h', 'c', 'm', 'p',
+    0, '', 'j1', 'invalid_input', 'corrupt', '/a/2 is truncated, password=x', 1, 1700000002000000);
+INSERT INTO documents VALUES ('more', 'd2', '/b/9', 'failed', 1, 2, 3, 4, 5, 'h', 'c', 'm', 'p',
+    0, '', 'gone', NULL, 'unexpected', '/b/9 is truncated, password=y', 0, 1700000003000000);
+INSERT INTO documents VALUES ('more', 'd3', '/b/8', 'skipped', 1, 2, 3, 4, 5, 'h', 'c', 'm', 'p',
+    0, '', 'j1', 'invalid_input', 'empty', 'it is empty', 0, 1700000003000000);
+"""
+
 # What a later version might do: add a column, a table, and fill them from what is there.
 LATER = Step(
     version=STEPS[-1].version + 1,
@@ -91,7 +104,7 @@ LATER = Step(
     statements=(
         "ALTER TABLE jobs ADD COLUMN colour BIGINT",
         "UPDATE jobs SET colour = created_at + 1",
-        "CREATE TABLE dead_letters (id TEXT NOT NULL PRIMARY KEY)",
+        "CREATE TABLE postcards (id TEXT NOT NULL PRIMARY KEY)",
     ),
 )
 BROKEN = Step(
@@ -168,6 +181,42 @@ def test_a_store_of_version_2_opens_and_goes_on(path: Path) -> None:
         assert store.counts()[JobStatus.COMPLETED] == 1
 
 
+def test_failures_that_a_store_of_version_3_remembers_become_letters(path: Path) -> None:
+    version_1(path)
+    database = Database(f"sqlite:///{path}", Clock())
+    migrate(database, STEPS[:2])
+    execute(path, VERSION_2_ROWS)
+    migrate(database, STEPS[:3])
+    database.close()
+    execute(path, VERSION_3_ROWS)
+
+    with Store.open(f"sqlite:///{path}", clock=Clock()) as store:
+        one, other = store.dead_letters.each(LetterFilter())
+        assert (one.collection, one.subject_id, one.source, one.job_id, one.kind) == (
+            "docs",
+            "d2",
+            "/a/2",
+            "j1",
+            "ingest",
+        )
+        assert (one.category, one.code) == (FailureCategory.INVALID_INPUT, "corrupt")
+        assert (one.error, one.status) == ("/a/2 is truncated, password=***", LetterStatus.OPEN)
+        assert [attempt.error for attempt in one.attempts] == [one.error]
+        assert one.last_failed_at == one.attempts[0].at
+        assert (other.category, other.job_id) == (FailureCategory.UNKNOWN, "gone")
+        claim = store.claim("j1", elsewhere(), 60)
+        assert isinstance(claim, Claim)
+        store.record_intent(claim, [entry(document_id="d2")])
+        store.mark_done(claim, [entry(document_id="d2")], [])
+        assert store.dead_letters.get(one.id) == replace(
+            one,
+            status=LetterStatus.ADDRESSED,
+            resolution="succeeded",
+            closed_at=NOW,
+        )
+        assert store.dead_letters.get(other.id) == other
+
+
 def test_a_fresh_store_has_the_tables_that_queries_expect(path: Path) -> None:
     Store.open(f"sqlite:///{path}").close()
     engine = create_engine(f"sqlite:///{path}")
@@ -230,7 +279,7 @@ def test_a_step_that_fails_changes_nothing_and_can_be_tried_again(path: Path) ->
         migrate(database, (*STEPS, LATER, BROKEN))
 
     tables = [name for (name,) in rows(path, "SELECT name FROM sqlite_master")]
-    assert "dead_letters" in tables
+    assert "postcards" in tables
     assert "half" not in tables
     assert migrate(database, (*STEPS, LATER)) == "feed"
     database.close()

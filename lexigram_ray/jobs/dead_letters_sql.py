@@ -1,0 +1,222 @@
+"""Every query that writes dead letters, by name; `letter_listing_sql` has those that only look.
+
+Whoever changes a letter holds the lock of its collection's ledger: see `letter_writing`.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    and_,
+    bindparam,
+    literal,
+    select,
+    union_all,
+)
+
+from lexigram_ray.jobs.letter_records import LetterStatus, Subject
+from lexigram_ray.jobs.schema import (
+    dead_letters,
+    is_closed,
+    is_retried,
+    jobs,
+    not_closed,
+    untold,
+)
+
+_SOME = dead_letters.c.id.in_(bindparam("letter_ids", expanding=True))
+_OPEN = dead_letters.c.status == literal(LetterStatus.OPEN.value)
+_IN_COLLECTION = dead_letters.c.collection == bindparam("in_collection")
+_OF_SUBJECT = dead_letters.c.subject == bindparam("of_subject")
+
+# -- Writing with a failure or a success -----------------------------------------------------------
+
+# Whether anything of a kind stands open in a collection at all: most often nothing does.
+ANY_NOT_CLOSED = select(dead_letters.c.id).where(_IN_COLLECTION, _OF_SUBJECT, not_closed).limit(1)
+
+# The letters of what fails now, if it failed before.
+NOT_CLOSED = select(dead_letters).where(
+    _IN_COLLECTION,
+    _OF_SUBJECT,
+    dead_letters.c.subject_id.in_(bindparam("subject_ids", expanding=True)),
+    dead_letters.c.kind == bindparam("of_kind"),
+    not_closed,
+)
+
+ADD = dead_letters.insert()
+
+# One failure more.
+FAILED_AGAIN = (
+    dead_letters.update()
+    .where(dead_letters.c.id == bindparam("letter_id"))
+    .values(
+        {
+            name: bindparam(f"new_{name}")
+            for name in (
+                "source",
+                "origin",
+                "job_id",
+                "category",
+                "code",
+                "fingerprint",
+                "error",
+                "error_type",
+                "retry_count",
+                "retry_after",
+                "last_failed_at",
+                "attempts",
+                "notified_at",
+                "notify_tries",
+                "notify_after",
+            )
+        }
+        | {
+            "status": LetterStatus.OPEN.value,
+            "retry_job_id": None,
+            "next_retry_at": None,
+            "asked": 0,
+        }
+    )
+)
+
+_CLOSED = {
+    "status": LetterStatus.ADDRESSED.value,
+    "resolution": bindparam("how"),
+    "closed_at": bindparam("now"),
+    "next_retry_at": None,
+    "asked": 0,
+    "retry_job_id": None,
+}
+
+# What has failed no longer does, whatever kind of job has found that.
+ADDRESS = (
+    dead_letters.update()
+    .where(
+        _IN_COLLECTION,
+        _OF_SUBJECT,
+        dead_letters.c.subject_id.in_(bindparam("subject_ids", expanding=True)),
+        not_closed,
+    )
+    .values(_CLOSED)
+)
+ADDRESS_SOME = dead_letters.update().where(_SOME, not_closed).values(_CLOSED)
+ADDRESS_COLLECTION = dead_letters.update().where(_IN_COLLECTION, not_closed).values(_CLOSED)
+
+# Rows that have failed; there may be many, and only this much of them is asked.
+OPEN_ROWS = select(
+    dead_letters.c.id, dead_letters.c.subject_id, dead_letters.c.origin, dead_letters.c.job_id
+).where(_IN_COLLECTION, dead_letters.c.subject == literal(Subject.ROW.value), not_closed)
+
+# -- Writing with the end of a job -----------------------------------------------------------------
+
+# What a letter about jobs says of one.
+_TOLD = ("id", "kind", "status", "collection", "spec", "spec_key", "error", "error_code")
+JOBS_THAT_END = (
+    select(*(jobs.c[name] for name in _TOLD))
+    .where(jobs.c.id.in_(bindparam("job_ids", expanding=True)))
+    .order_by(jobs.c.id)
+)
+
+# Kind and collection of the job whose failures are recorded.
+JOB_OF_FAILURES = select(jobs.c.kind, jobs.c.collection).where(jobs.c.id == bindparam("job_id"))
+
+# Whether letters hang on the end of a job: on its success, or as what it tries again.
+CONCERNED = union_all(
+    select(dead_letters.c.id).where(
+        _IN_COLLECTION,
+        dead_letters.c.subject == literal(Subject.JOB.value),
+        dead_letters.c.subject_id == bindparam("spec_key"),
+        dead_letters.c.kind == bindparam("of_kind"),
+        not_closed,
+    ),
+    select(dead_letters.c.id).where(dead_letters.c.retry_job_id == bindparam("of_job"), is_retried),
+)
+
+# The spec that failed before has now been done.
+ADDRESS_JOB = (
+    dead_letters.update()
+    .where(
+        _IN_COLLECTION,
+        dead_letters.c.subject == literal(Subject.JOB.value),
+        dead_letters.c.subject_id == bindparam("spec_key"),
+        dead_letters.c.kind == bindparam("of_kind"),
+        not_closed,
+    )
+    .values(_CLOSED)
+)
+
+_REOPENED = {"status": LetterStatus.OPEN.value, "retry_job_id": None, "asked": 0}
+_OF_RETRY = and_(dead_letters.c.retry_job_id == bindparam("of_job"), is_retried)
+COLLECTIONS_OF_RETRY = select(dead_letters.c.collection).distinct().where(_OF_RETRY)
+
+# The job that was to try them again is over, and has neither closed them nor failed with them.
+REOPEN = (
+    dead_letters.update()
+    .where(_OF_RETRY)
+    .values(
+        **_REOPENED,
+        retry_count=dead_letters.c.retry_count + 1,
+        notified_at=None,
+        notify_tries=0,
+        notify_after=None,
+    )
+)
+# Nobody has tried.
+REOPEN_UNTRIED = dead_letters.update().where(_OF_RETRY).values(**_REOPENED)
+
+# -- Retrying, archiving, deleting -----------------------------------------------------------------
+
+COLLECTIONS_OF = select(dead_letters.c.collection).distinct().where(_SOME)
+STILL_OPEN = select(dead_letters.c.id).where(_SOME, _OPEN)
+
+MARK_RETRYING = (
+    dead_letters.update()
+    .where(dead_letters.c.id == bindparam("letter_id"), _OPEN)
+    .values(
+        status=LetterStatus.RETRYING.value,
+        retry_job_id=bindparam("by_job"),
+        next_retry_at=None,
+        asked=0,
+    )
+)
+
+SCHEDULE = (
+    dead_letters.update()
+    .where(dead_letters.c.id == bindparam("letter_id"), _OPEN)
+    .values(next_retry_at=bindparam("due_at"), asked=bindparam("is_asked"))
+)
+
+ARCHIVE = (
+    dead_letters.update()
+    .where(_SOME, _OPEN)
+    .values(
+        status=LetterStatus.ARCHIVED.value,
+        resolution=LetterStatus.ARCHIVED.value,
+        closed_at=bindparam("now"),
+        next_retry_at=None,
+        asked=0,
+    )
+)
+
+DELETE = dead_letters.delete().where(
+    _SOME, dead_letters.c.status != literal(LetterStatus.RETRYING.value)
+)
+
+# Closed ones change no more: two who delete them leave each other theirs.
+EXPIRE = dead_letters.delete().where(
+    dead_letters.c.id.in_(
+        select(dead_letters.c.id)
+        .where(is_closed, dead_letters.c.closed_at < bindparam("before"))
+        .order_by(dead_letters.c.closed_at)
+        .limit(bindparam("at_most"))
+        .with_for_update(skip_locked=True)
+        .correlate(None)
+    )
+)
+
+_THIS = dead_letters.c.id == bindparam("letter_id")
+NOTIFIED = dead_letters.update().where(_THIS, untold).values(notified_at=bindparam("now"))
+NOTIFY_LATER = (
+    dead_letters.update()
+    .where(_THIS, untold)
+    .values(notify_tries=dead_letters.c.notify_tries + 1, notify_after=bindparam("not_before"))
+)
