@@ -84,8 +84,14 @@ def _print_cluster(cluster: ClusterState | None, invocation: Invocation) -> None
     for actor in cluster.actors:
         where = "does not answer" if actor.pid is None else f"process {actor.pid} on {actor.node}"
         write_line(sys.stdout, f"actor      {printable(actor.name)}: {where}")
+    missing: list[str] = []
     if not cluster.has_queue:
-        say("no queue runs there: submitted jobs wait", label="warning", style="yellow")
+        missing.append("no queue runs there: submitted jobs wait")
+    if not cluster.has_dead_letters:
+        missing.append("no dead-letter actor runs there: failures are not retried by themselves")
+    for what in missing:
+        say(what, label="warning", style="yellow")
+    if missing:
         say(invocation.suggest("up"), label="try", style="cyan")
 
 

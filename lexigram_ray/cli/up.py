@@ -1,4 +1,4 @@
-"""`lexigram-ray up` and `down`: who works on what is submitted."""
+"""`lexigram-ray up` and `down`: who works on what is submitted, and retries what has failed."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from lexigram_ray.cli.stray import stdout_is_for_results
 
 if TYPE_CHECKING:
     from lexigram_ray.runtime.down import DownReport
+    from lexigram_ray.runtime.own_actors import ActorState
     from lexigram_ray.runtime.up import UpReport
 
 
@@ -32,7 +33,7 @@ def up(
     json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Start what works on submitted jobs, and let it go on when this command has ended.
+    """Start what works on submitted jobs and retries failures, and let it go on by itself.
 
     Examples:
       lexigram-ray up
@@ -88,11 +89,11 @@ def _print_up(report: UpReport, invocation: Invocation) -> None:
     if report.gpus:
         size += f", {report.gpus:g} GPUs"
     began = "started" if report.started_head else "attached"
-    queue = "started" if report.started_queue else "already running"
     lines = {
         "cluster": f"{report.address} ({began}; {size})",
         "dashboard": report.dashboard or "none",
-        "queue": f"{report.queue.name} ({queue}; process {report.queue.pid})",
+        "queue": _actor(report.queue, started=report.started_queue),
+        "dlq": _actor(report.dead_letters, started=report.started_dead_letters),
         "jobs": f"{report.pending:,} waiting, {report.running:,} running",
     }
     for label, text in lines.items():
@@ -100,6 +101,11 @@ def _print_up(report: UpReport, invocation: Invocation) -> None:
     submit = invocation.suggest("ingest", "PATH", "--collection", "NAME", "--no-wait")
     say(submit, label="try", style="cyan")
     say(invocation.suggest("status"), label="try", style="cyan")
+
+
+def _actor(actor: ActorState, *, started: bool) -> str:
+    began = "started" if started else "already running"
+    return f"{actor.name} ({began}; process {actor.pid})"
 
 
 def _print_down(report: DownReport, invocation: Invocation) -> None:
@@ -110,7 +116,7 @@ def _print_down(report: DownReport, invocation: Invocation) -> None:
     if report.ended_head:
         write_line(sys.stdout, f"ended {where} and its {report.processes} processes")
     else:
-        write_line(sys.stdout, f"ended the queue on {where}; the cluster stays")
+        write_line(sys.stdout, f"ended our actors on {where}; the cluster stays")
     for job_id in report.given_back:
         write_line(sys.stdout, f"job {job_id} stopped at a safe point and waits")
     for job_id in report.killed:

@@ -14,6 +14,7 @@ from lexigram_ray.runtime.cluster import NAMESPACE
 
 RUNNER = "job:"
 _QUEUE = "queue:"
+_LETTERS = "dlq:"
 
 
 def queue_name(store_id: str) -> str:
@@ -24,6 +25,16 @@ def queue_name(store_id: str) -> str:
 def queue_prefix(store_id: str) -> str:
     """Return what the names of a store's queues begin with, whatever their version."""
     return f"{_QUEUE}{store_id[:8]}:"
+
+
+def letters_name(store_id: str) -> str:
+    """Return the name of the dead-letter actor of a store and of this version of the code."""
+    return f"{letters_prefix(store_id)}{lexigram_ray.__version__}"
+
+
+def letters_prefix(store_id: str) -> str:
+    """Return what the names of a store's dead-letter actors begin with, whatever their version."""
+    return f"{_LETTERS}{store_id[:8]}:"
 
 
 def runner_name(job: Job) -> str:

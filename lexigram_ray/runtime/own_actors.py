@@ -20,11 +20,14 @@ from lexigram_ray.jobs.store import Store
 from lexigram_ray.runtime.actor_names import (
     job_id_of,
     kill_actor,
+    letters_name,
+    letters_prefix,
     names_in_use,
     queue_name,
     queue_prefix,
 )
 from lexigram_ray.runtime.cluster import NAMESPACE
+from lexigram_ray.runtime.dead_letter_actor import DeadLetterActor
 from lexigram_ray.runtime.queue_actor import JobQueueActor
 
 ANSWER_SECONDS = 60.0
@@ -65,53 +68,52 @@ class Drained:
     killed: tuple[str, ...]
 
 
-def ensure_queue(config: WorkersConfig, store_id: str) -> tuple[ActorState, bool]:
-    """Have a queue of these settings and this code run, in place of any other of the store.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ensured:
+    """An actor that runs now.
+
+    Attributes:
+        started: Whether it was started now.
+    """
+
+    state: ActorState
+    started: bool
+
+
+def ensure_actors(config: WorkersConfig, store_id: str) -> dict[type, Ensured]:
+    """Have the queue and the dead-letter actor of these settings and this code run.
+
+    They run in place of any others of the store.
 
     Returns:
-        The queue, and whether it was started now.
+        Each of them, by its class.
 
     Raises:
-        ClusterUnreachableError: It does not begin.
+        ClusterUnreachableError: One does not begin.
     """
-    name, key = queue_name(store_id), _settings_key(config)
-    for other in _names(queue_prefix(store_id)):
-        if other != name or _ask(other, LOOK_SECONDS).get("settings_key") != key:
-            _end_queue(other)
-    was_there = bool(_names(name))
-    queue = ray.remote(JobQueueActor).options(
-        name=name,
-        namespace=NAMESPACE,
-        lifetime="detached",
-        get_if_exists=True,
-        num_cpus=0,
-        max_restarts=-1,
-        max_task_retries=-1,
-    )
-    queue.remote(config, name, key)
-    state = _state(name, ANSWER_SECONDS)
-    if state.pid is None:
-        raise ClusterUnreachableError(
-            f"the job queue {name} does not begin on the cluster",
-            hint="`ray status` shows what the cluster lacks, `ray list actors --detail` why",
-        )
-    return state, not was_there
+    key = _settings_key(config)
+    # Both are started before either is waited for.
+    started = {kept: _start(kept, config, store_id, key) for kept in _KEPT}
+    return {
+        kept.actor: Ensured(state=_begun(kept, store_id), started=is_new)
+        for kept, is_new in started.items()
+    }
 
 
 def states_of(store: Store) -> list[ActorState]:
-    """Return the queue of a store, and the runners of its jobs."""
-    names = [*_names(queue_prefix(store.store_id)), *_runners(store)]
+    """Return the queue and the dead-letter actor of a store, and the runners of its jobs."""
+    names = [*_kept_names(store.store_id), *_runners(store)]
     return [_state(name, LOOK_SECONDS) for name in names]
 
 
 def drain(config: WorkersConfig, store: Store, tell: Callable[[str], None]) -> Drained:
-    """End the queue and the runners of a store; their jobs are pending then, and resumable.
+    """End the actors of a store; its running jobs are pending then, and resumable.
 
     Args:
         tell: Is given what is waited for.
     """
-    for name in _names(queue_prefix(store.store_id)):
-        _end_queue(name)
+    for name in _kept_names(store.store_id):
+        _end_kept(name)
     runners = _runners(store)
     if runners:
         tell(f"waiting for {len(runners)} running job(s) to reach a safe point")
@@ -132,6 +134,65 @@ def dashboard_url() -> str | None:
     # Of what `ray.init` has returned; asked again, it returns the same.
     url = ray.init(ignore_reinit_error=True, logging_level=logging.ERROR).dashboard_url
     return f"http://{url}" if url else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kept:
+    """An actor that `up` keeps running, one a store.
+
+    Attributes:
+        what: It is, in messages.
+        name: From a store's id to its name.
+        prefix: From a store's id to what its names begin with, whatever their version.
+    """
+
+    actor: type
+    what: str
+    name: Callable[[str], str]
+    prefix: Callable[[str], str]
+
+
+_KEPT = (
+    _Kept(actor=JobQueueActor, what="job queue", name=queue_name, prefix=queue_prefix),
+    _Kept(
+        actor=DeadLetterActor, what="dead-letter actor", name=letters_name, prefix=letters_prefix
+    ),
+)
+
+
+def _start(kept: _Kept, config: WorkersConfig, store_id: str, key: str) -> bool:
+    """Start an actor unless it is there; return whether it was not."""
+    name = kept.name(store_id)
+    for other in _names(kept.prefix(store_id)):
+        if other != name or _ask(other, LOOK_SECONDS).get("settings_key") != key:
+            _end_kept(other)
+    was_there = bool(_names(name))
+    actor = ray.remote(kept.actor).options(
+        name=name,
+        namespace=NAMESPACE,
+        lifetime="detached",
+        get_if_exists=True,
+        num_cpus=0,
+        max_restarts=-1,
+        max_task_retries=-1,
+    )
+    actor.remote(config, name, key)
+    return not was_there
+
+
+def _begun(kept: _Kept, store_id: str) -> ActorState:
+    name = kept.name(store_id)
+    state = _state(name, ANSWER_SECONDS)
+    if state.pid is None:
+        raise ClusterUnreachableError(
+            f"the {kept.what} {name} does not begin on the cluster",
+            hint="`ray status` shows what the cluster lacks, `ray list actors --detail` why",
+        )
+    return state
+
+
+def _kept_names(store_id: str) -> list[str]:
+    return [name for kept in _KEPT for name in _names(kept.prefix(store_id))]
 
 
 def _names(prefix: str) -> list[str]:
@@ -167,7 +228,7 @@ def _settings_key(config: WorkersConfig) -> str:
     return hash_text(json.dumps(told, sort_keys=True))
 
 
-def _end_queue(name: str) -> None:
+def _end_kept(name: str) -> None:
     # Asked first, so that no runner is being started while the runners are looked for.
     with suppress(RayError, ValueError):
         ray.get(_handle(name).stop.remote(STOP_SECONDS), timeout=STOP_SECONDS + LOOK_SECONDS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -39,8 +39,9 @@ class ClusterState:
     Attributes:
         started_here: Whether `up` has started it, so that `down` ends it.
         problem: Why it cannot be asked; None where it answers.
-        actors: The queue, and the runners of jobs.
+        actors: The queue, the dead-letter actor, and the runners of jobs.
         has_queue: Whether somebody hands out what is submitted.
+        has_dead_letters: Whether somebody retries what has failed.
     """
 
     address: str | None
@@ -50,6 +51,7 @@ class ClusterState:
     nodes: tuple[NodeState, ...] = ()
     actors: tuple[ActorState, ...] = ()
     has_queue: bool = False
+    has_dead_letters: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,23 +103,29 @@ def _cluster(config: WorkersConfig, noted: NotedCluster, store: Store | None) ->
     if (problem := _problem(noted)) is not None:
         return ClusterState(address=noted.address, started_here=started_here, problem=problem)
     use_token(noted.auth_mode, noted.token_path)
-    from lexigram_ray.runtime.actor_names import job_id_of
+    from lexigram_ray.runtime.actor_names import letters_prefix, queue_prefix
     from lexigram_ray.runtime.cluster import connected
     from lexigram_ray.runtime.own_actors import dashboard_url, states_of
 
     try:
         with connected(config, noted.address):
             actors = [] if store is None else states_of(store)
+            store_id = "" if store is None else store.store_id
             return ClusterState(
                 address=noted.address,
                 started_here=started_here,
                 dashboard=dashboard_url(),
                 nodes=_nodes(),
                 actors=tuple(actors),
-                has_queue=any(job_id_of(actor.name) is None for actor in actors),
+                has_queue=_has(actors, queue_prefix(store_id)),
+                has_dead_letters=_has(actors, letters_prefix(store_id)),
             )
     except (ClusterUnreachableError, ConfigError) as error:
         return ClusterState(address=noted.address, started_here=started_here, problem=error.message)
+
+
+def _has(actors: Iterable[ActorState], prefix: str) -> bool:
+    return any(actor.name.startswith(prefix) for actor in actors)
 
 
 def _problem(noted: NotedCluster) -> str | None:

@@ -75,7 +75,7 @@ def unpack(table: pa.Table) -> Parcel:
     )
 
 
-def _failure(raw: dict[str, str]) -> Failure:
+def _failure(raw: dict[str, Any]) -> Failure:
     category = FailureCategory(raw.pop("category"))
     return Failure(category=category, **raw)
 

@@ -1,9 +1,9 @@
-"""`up`: a cluster to work on, and on it the queue that works on whatever is submitted."""
+"""`up`: a cluster, and on it who works on what is submitted and retries what has failed."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 
 import ray
@@ -11,6 +11,7 @@ import ray
 from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import ConfigError, UsageError, WorkerError
 from lexigram_ray.core.types import JobStatus
+from lexigram_ray.jobs.letter_targets import check_targets
 from lexigram_ray.jobs.store import Store
 from lexigram_ray.runtime.cluster import connected
 from lexigram_ray.runtime.cluster_file import (
@@ -23,9 +24,10 @@ from lexigram_ray.runtime.cluster_file import (
     note_path,
     noted_cluster,
 )
+from lexigram_ray.runtime.dead_letter_actor import DeadLetterActor
 from lexigram_ray.runtime.head import address_of, end_head, start_head
-from lexigram_ray.runtime.own_actors import ActorState, dashboard_url, ensure_queue
-from lexigram_ray.runtime.queue_actor import KINDS
+from lexigram_ray.runtime.own_actors import ActorState, Ensured, dashboard_url, ensure_actors
+from lexigram_ray.runtime.queue_actor import KINDS, JobQueueActor
 from lexigram_ray.runtime.token_auth import DEFAULT_MODE, MODE, TOKEN_PATH, ensure_token, use_token
 
 
@@ -37,6 +39,7 @@ class UpReport:
         dashboard: Its URL; None where the cluster has none.
         started_head: Whether Ray was started now.
         started_queue: Whether the queue was started now.
+        started_dead_letters: Whether the dead-letter actor was started now.
         pending: Jobs that wait.
         running: Jobs that are worked on.
     """
@@ -46,6 +49,8 @@ class UpReport:
     started_head: bool
     started_queue: bool
     queue: ActorState
+    started_dead_letters: bool
+    dead_letters: ActorState
     nodes: int
     cpus: float
     gpus: float
@@ -58,7 +63,7 @@ class UpReport:
 
 
 def up(config: WorkersConfig, address: str | None, tell: Callable[[str], None]) -> UpReport:
-    """Have the queue of this state run on a cluster; what runs already is left as it is.
+    """Have the actors of this state run on a cluster; what runs already is left as it is.
 
     Args:
         address: A running cluster; else that of `RAY_ADDRESS`, else the one noted by an earlier
@@ -71,6 +76,7 @@ def up(config: WorkersConfig, address: str | None, tell: Callable[[str], None]) 
         ClusterUnreachableError: The cluster does not answer, or does not start.
     """
     _check_kinds(config)
+    check_targets(config)
     address = asked_address(address)
     with alone(config), Store.open(config.paths.store_url) as store:
         noted = _still_there(config)
@@ -83,15 +89,9 @@ def up(config: WorkersConfig, address: str | None, tell: Callable[[str], None]) 
         try:
             with connected(config, cluster.address):
                 cluster = _noted_as(cluster, noted)
-                queue, started_queue = ensure_queue(config, store.store_id)
+                actors = ensure_actors(config, store.store_id)
                 note_cluster(config, cluster)
-                return _report(
-                    store,
-                    cluster,
-                    queue,
-                    started_head=started,
-                    started_queue=started_queue,
-                )
+                return _report(store, cluster, actors, started_head=started)
         except WorkerError:
             if started:
                 _end(config, cluster)
@@ -182,19 +182,21 @@ def _end(config: WorkersConfig, cluster: NotedCluster) -> None:
 def _report(
     store: Store,
     cluster: NotedCluster,
-    queue: ActorState,
+    actors: Mapping[type, Ensured],
     *,
     started_head: bool,
-    started_queue: bool,
 ) -> UpReport:
+    queue, dead_letters = actors[JobQueueActor], actors[DeadLetterActor]
     resources = ray.cluster_resources()
     counts = store.counts()
     return UpReport(
         address=cluster.address or "",
         dashboard=dashboard_url(),
         started_head=started_head,
-        started_queue=started_queue,
-        queue=queue,
+        started_queue=queue.started,
+        queue=queue.state,
+        started_dead_letters=dead_letters.started,
+        dead_letters=dead_letters.state,
         nodes=sum(bool(node["Alive"]) for node in ray.nodes()),
         cpus=resources.get("CPU", 0.0),
         gpus=resources.get("GPU", 0.0),
