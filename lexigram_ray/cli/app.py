@@ -14,6 +14,7 @@ import typer
 from lexigram_ray import __version__
 from lexigram_ray.cli.cache import cache_app
 from lexigram_ray.cli.collections import collections_app
+from lexigram_ray.cli.dlq import dlq_app
 from lexigram_ray.cli.doctor import doctor
 from lexigram_ray.cli.embed import embed
 from lexigram_ray.cli.error_edge import report
@@ -113,6 +114,7 @@ def root(
       lexigram-ray embed reviews.parquet --collection reviews
       lexigram-ray search "how are leases renewed" --collection papers
       lexigram-ray jobs list
+      lexigram-ray dlq list
       lexigram-ray collections list
       lexigram-ray doctor
 
@@ -147,5 +149,6 @@ app.command("doctor", help=help_of(doctor), short_help="Check this machine and i
 )
 app.add_typer(collections_app, name="collections", short_help="List, show and drop collections.")
 app.add_typer(jobs_app, name="jobs", short_help="List, show, watch, cancel and retry jobs.")
+app.add_typer(dlq_app, name="dlq", short_help="See what failed, retry it, archive or delete it.")
 app.add_typer(cache_app, name="cache", short_help="Show, clean and clear the embedding cache.")
 app.add_typer(store_app, name="store", short_help="Back up, restore and move the job store.")

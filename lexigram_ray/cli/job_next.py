@@ -94,6 +94,9 @@ def _is_repeatable(job: Job) -> bool:
 
 def _after_completion(job: Job, invocation: Invocation) -> Iterator[tuple[str, str]]:
     counts = Counts.of(job)
+    if counts.failed:
+        line = invocation.suggest("dlq", "list", "--collection", job.collection)
+        yield "see failures with", line
     if counts.failed and _is_repeatable(job):
         yield "try", invocation.suggest("jobs", "retry", job.id, "--failed")
     if counts.done > counts.failed:

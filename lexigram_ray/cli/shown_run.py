@@ -45,6 +45,11 @@ class Report(Protocol):
         ...
 
     @property
+    def failed(self) -> int:
+        """Records that failed."""
+        ...
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """Sentences for the user."""
         ...
@@ -139,7 +144,10 @@ def run_and_answer(
     if report.error:
         display.say(report.error, label="error", style="red")
         display.say(f"{invocation.command_line()} goes on from there", label="try", style="cyan")
-    elif report.status is JobStatus.COMPLETED and report.rows and not invocation.json:
+    if report.failed and not invocation.json:
+        line = invocation.suggest("dlq", "list", "--collection", report.collection)
+        display.say(line, label="see failures with", style="cyan")
+    if report.status is JobStatus.COMPLETED and report.rows and not invocation.json:
         line = invocation.suggest("search", "your question", "--collection", report.collection)
         display.say(line, label="search with", style="cyan")
     if invocation.json_lines:

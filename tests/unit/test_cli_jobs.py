@@ -268,6 +268,7 @@ def test_a_watch_of_several_jobs_shows_how_many_are_in_which_state() -> None:
         (
             completed(ingested=2, failed=1),
             [
+                "see failures with: /bin/lexigram-ray dlq list --collection papers",
                 "try: /bin/lexigram-ray jobs retry " + JOB.id + " --failed",
                 "search with: /bin/lexigram-ray search",
             ],

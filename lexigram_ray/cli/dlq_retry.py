@@ -1,0 +1,237 @@
+"""`lexigram-ray dlq retry`: dead letters become jobs again, now or so many a minute."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lexigram_ray.cli.invocation import (
+    ConfigOption,
+    DebugOption,
+    Invocation,
+    JsonOption,
+    StateOption,
+    env,
+)
+from lexigram_ray.cli.letter_filters import (
+    AllOption,
+    Asked,
+    CategoryOption,
+    CauseOption,
+    CodeOption,
+    CollectionOption,
+    JobOption,
+    LettersArgument,
+    OlderOption,
+    open_for,
+)
+from lexigram_ray.cli.letter_refusals import Refusals
+from lexigram_ray.cli.output import count, duration, printable, say, write_line
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lexigram_ray.core.config import WorkersConfig
+    from lexigram_ray.jobs.letter_records import LetterFilter
+    from lexigram_ray.jobs.redriving import Redriven
+    from lexigram_ray.jobs.store import Store
+
+JOBS_SAID = 10
+
+
+def retry_letters(
+    ctx: typer.Context,
+    letter_ids: LettersArgument = None,
+    *,
+    all_letters: AllOption = False,
+    category: CategoryOption = None,
+    collection: CollectionOption = None,
+    older_than: OlderOption = None,
+    code: CodeOption = None,
+    job: JobOption = None,
+    fingerprint: CauseOption = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit",
+            min=1,
+            metavar="N",
+            envvar=env("limit"),
+            help="So many at most, those that failed longest ago: try three, then all.",
+        ),
+    ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            "--rate",
+            metavar="N",
+            envvar=env("rate"),
+            help="So many a minute, done by `lexigram-ray up`; without it, all at once.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", envvar=env("dry-run"), help="Only say what would be retried."),
+    ] = False,
+    state: StateOption = None,
+    config: ConfigOption = None,
+    json: JsonOption = False,
+    debug: DebugOption = False,
+) -> int:
+    """Do what failed again, as new jobs, which `lexigram-ray up` works on.
+
+    Examples:
+      lexigram-ray dlq retry 0193579e-1c2d
+      lexigram-ray dlq retry --category transient --dry-run
+      lexigram-ray dlq retry -c papers --limit 3
+      lexigram-ray dlq retry --all --rate 60
+
+    Letters of one job become one job. Each closes when what failed succeeds, and opens again when
+    it does not. Exit code 1: none of the ids that were given can be retried; 3: some cannot.
+    """
+    invocation = Invocation.of(ctx, state, config, json=json, debug=debug)
+    asked = Asked(
+        ids=tuple(letter_ids or ()),
+        all=all_letters,
+        category=category,
+        collection=collection,
+        older_than=older_than,
+        code=code,
+        job=job,
+        fingerprint=fingerprint,
+    )
+    asked = asked.checked("retry", ctx)
+    settings = invocation.load_config()
+    staged = settings.paths.staged
+    with open_for(asked, invocation, settings) or nullcontext() as store:
+        which = None if store is None else asked.to_filter(store, datetime.now(UTC))
+        if dry_run:
+            return _answer_dry_run(_plan(store, which, staged, limit), asked, invocation)
+        done = _redrive(store, which, staged, rate, limit)
+    return _answer(done, asked, invocation, settings, rate)
+
+
+def _redrive(
+    store: Store | None,
+    which: LetterFilter | None,
+    staged: Path,
+    rate: float | None,
+    limit: int | None,
+) -> Redriven:
+    from lexigram_ray.jobs.redriving import Redriven, redrive
+
+    if store is None or which is None:
+        return Redriven()
+    return redrive(store, which, staged=staged, per_minute=rate, limit=limit)
+
+
+def _answer(
+    done: Redriven,
+    asked: Asked,
+    invocation: Invocation,
+    config: WorkersConfig,
+    rate: float | None,
+) -> int:
+    refusals = Refusals()
+    refusals.add(done.refused)
+    code = refusals.exit_code(done.retried + done.scheduled, are_named=bool(asked.ids))
+    if invocation.json:
+        invocation.answer(
+            {
+                "retried": done.retried,
+                "scheduled": done.scheduled,
+                "jobs": [job.to_dict() for job in done.jobs],
+                "refused": refusals.to_list(),
+            }
+        )
+        return code
+    for job in done.jobs:
+        write_line(sys.stdout, job.id)
+    if done.scheduled and rate is not None:
+        takes = duration(60 * (done.scheduled - 1) / rate)
+        letters = count(done.scheduled, "dead letter")
+        say(f"{letters}, {rate:g} a minute: the last in {takes}", label="planned", style="green")
+    _say_jobs(done)
+    refusals.say()
+    if not (done.retried or done.scheduled):
+        say("nothing was retried", label="note")
+    else:
+        _say_next(done, invocation, config)
+    return code
+
+
+def _say_jobs(done: Redriven) -> None:
+    for job in done.jobs[:JOBS_SAID]:
+        where = f"{job.kind} into collection {printable(job.collection)}"
+        say(f"{where}, once more as job {job.id}", label="submitted", style="green")
+    if done.retried:
+        by = count(len(done.jobs), "job")
+        say(f"{count(done.retried, 'dead letter')} will be tried again by {by}", label="note")
+
+
+def _say_next(done: Redriven, invocation: Invocation, config: WorkersConfig) -> None:
+    from lexigram_ray.cli.job_next import is_up
+
+    if not is_up(config):
+        what = "retries at their times" if done.scheduled else "recorded jobs"
+        line = f"nothing works on {what} yet: {invocation.suggest('up')} does"
+        say(line, label="try", style="cyan")
+    if done.jobs:
+        ids = [job.id for job in done.jobs[:JOBS_SAID]]
+        say(invocation.suggest("jobs", "watch", *ids), label="watch with", style="cyan")
+    else:
+        say(invocation.suggest("dlq", "list"), label="see them with", style="cyan")
+
+
+@dataclass(slots=True, kw_only=True)
+class _Planned:
+    """What a retry would do.
+
+    Attributes:
+        eligible: Letters that would be retried.
+        jobs: That would be made for them.
+    """
+
+    eligible: int = 0
+    jobs: int = 0
+    refusals: Refusals = field(default_factory=Refusals)
+
+
+def _plan(
+    store: Store | None, which: LetterFilter | None, staged: Path, limit: int | None
+) -> _Planned:
+    from lexigram_ray.jobs.redriving import LETTERS_AT_ONCE, plan
+
+    planned = _Planned()
+    if store is None or which is None:
+        return planned
+    letters = store.dead_letters.each(which)
+    while (left := LETTERS_AT_ONCE if limit is None else limit - planned.eligible) > 0:
+        page = list(islice(letters, min(left, LETTERS_AT_ONCE)))
+        if not page:
+            break
+        redrive = plan(store, page, staged=staged)
+        planned.eligible += len(redrive.letter_ids)
+        planned.jobs += len(redrive.retries)
+        planned.refusals.add(redrive.refused)
+    return planned
+
+
+def _answer_dry_run(planned: _Planned, asked: Asked, invocation: Invocation) -> int:
+    refusals = planned.refusals
+    code = refusals.exit_code(planned.eligible, are_named=bool(asked.ids))
+    if invocation.json:
+        answer = {"dry_run": True, "eligible": planned.eligible, "refused": refusals.to_list()}
+        invocation.answer(answer)
+        return code
+    by = f", by {count(planned.jobs, 'job')}" if planned.jobs else ""
+    write_line(sys.stdout, f"{count(planned.eligible, 'dead letter')} would be retried{by}")
+    refusals.say()
+    say("nothing was changed: run it without --dry-run", label="dry run")
+    return code
