@@ -75,8 +75,9 @@ test-deps: ## Debian packages that tests need: documentation, tesseract, poppler
 	apt-get -qq update && apt-get -qq -y -o Dpkg::Use-Pty=0 install --no-install-recommends $$missing >/dev/null
 
 .PHONY: chaos
-chaos: venv-dev ## Kill processes at random and look for what is lost or twice
-	@$(BIN)/python -m pytest tests -m chaos $(PYTEST_ARGS)
+chaos: venv-dev test-deps ## Break everything at random, count what is lost or twice; LONG=1, SEED=n, ONLY=name
+	@$(BIN)/python tests/chaos/proof.py $(if $(LONG),--long) $(if $(SEED),--seed $(SEED)) \
+		$(foreach name,$(ONLY),--only $(name))
 
 .PHONY: bench
 bench: venv-dev test-deps ## Embedding beside its peers, a whole ingestion, the job store; ARGS="--help" tells the parts

@@ -1,0 +1,34 @@
+"""A table beside that of a run that nothing disturbed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.tables import read
+
+Key = tuple[str, str]
+"""A row's id and the hash of its text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """How many rows are missing, and how many are there that should not be.
+
+    A row whose text is another one counts as both.
+    """
+
+    lost: int
+    duplicated: int
+
+
+def keys_of(state: Path, collection: str) -> Counter[Key]:
+    """Return how often each row stands in a collection."""
+    table = read(state, collection)
+    return Counter(zip(table["id"].to_pylist(), table["content_hash"].to_pylist(), strict=True))
+
+
+def difference(found: Counter[Key], wanted: Counter[Key]) -> Difference:
+    """Count what is not as it should be."""
+    return Difference(lost=(wanted - found).total(), duplicated=(found - wanted).total())
