@@ -78,6 +78,7 @@ test-deps: ## Debian packages that tests need: documentation, tesseract, poppler
 chaos: venv-dev test-deps ## Break everything at random, count what is lost or twice; LONG=1, SEED=n, ONLY=name
 	@$(BIN)/python tests/chaos/proof.py $(if $(LONG),--long) $(if $(SEED),--seed $(SEED)) \
 		$(foreach name,$(ONLY),--only $(name))
+	@$(if $(LONG),$(BIN)/python -m pytest tests -m chaos $(PYTEST_ARGS))
 
 .PHONY: bench
 bench: venv-dev test-deps ## Embedding beside its peers, a whole ingestion, the job store; ARGS="--help" tells the parts

@@ -236,9 +236,10 @@ def _say_none(asked: Asked, invocation: Invocation, *, is_part: bool) -> None:
 
     if is_part or asked.filters:
         say("no dead letter is like that", label="note")
-        _say("try", invocation.suggest("dlq", "list", "--status", "all"))
+        if is_part or asked.status != "all":
+            _say("try", invocation.suggest("dlq", "list", "--status", "all"))
     else:
-        say("nothing has failed that is still to be mended", label="note")
+        say("no dead letter is open", label="note")
 
 
 def _say(label: str, line: str) -> None:

@@ -29,7 +29,7 @@ from lexigram_ray.cli.letter_filters import (
     JobOption,
     LettersArgument,
     OlderOption,
-    StatusOption,
+    StatusName,
     open_for,
 )
 from lexigram_ray.cli.letter_refusals import IDS_NAMED, Refusals
@@ -75,7 +75,8 @@ def archive_letters(
       lexigram-ray dlq archive --category invalid_input --older-than 7d
       lexigram-ray dlq archive --all --dry-run
 
-    Archived ones are kept for `dead_letters.retention_days`. What fails again is a new dead letter.
+    Archived ones are kept for `dead_letters.retention_days`. What is
+    tried and fails again is a new one; what is only remembered as failed is none.
     Exit code 1: none of the ids that were given can be archived; 3: some cannot.
     """
     invocation = Invocation.of(ctx, state, config, json=json, debug=debug)
@@ -94,7 +95,7 @@ def archive_letters(
         chosen = _choose(store, asked, NOT_TO_ARCHIVE)
         if dry_run:
             return _answer_dry_run(chosen, asked, invocation, "archived")
-        done = 0 if store is None else store.dead_letters.archive(chosen.which)
+        done = store.dead_letters.archive(chosen.which) if store and chosen.number else 0
     return _answer(done, chosen, asked, invocation, "archived")
 
 
@@ -103,7 +104,10 @@ def delete_letters(
     letter_ids: LettersArgument = None,
     *,
     all_letters: AllOption = False,
-    status: StatusOption = None,
+    status: Annotated[
+        StatusName | None,
+        typer.Option("--status", envvar=env("status"), help="Only those in this state."),
+    ] = None,
     category: CategoryOption = None,
     collection: CollectionOption = None,
     older_than: OlderOption = None,
@@ -148,7 +152,8 @@ def delete_letters(
             return _answer_dry_run(chosen, asked, invocation, "deleted")
         if chosen.number and not yes:
             _confirm(chosen)
-        done = 0 if store is None else store.dead_letters.delete(chosen.which)
+        # A filter without states stands for all of them: where nothing is free, nothing is asked.
+        done = store.dead_letters.delete(chosen.which) if store and chosen.number else 0
     return _answer(done, chosen, asked, invocation, "deleted")
 
 

@@ -62,7 +62,7 @@ def retry_letters(
             "--limit",
             min=1,
             metavar="N",
-            envvar=env("limit"),
+            envvar=env("retry-limit"),
             help="So many at most, those that failed longest ago: try three, then all.",
         ),
     ] = None,

@@ -12,6 +12,9 @@ from lexigram_ray.core.errors import UsageError
 
 SHORTEST_GIVEN = 6
 NAMED = 10
+COUNTED = 100
+"""Some lists that are looked up end just behind that."""
+
 ALL_DIGITS = 32
 HEX_DIGITS = frozenset(string.hexdigits)
 GROUPS = (0, 8, 12, 16, 20, None)
@@ -67,9 +70,12 @@ def find_by_id(
         raise _nothing(given, noun, listed_by)
     if len(candidates) > 1:
         shown = ", ".join(candidate.id for candidate in candidates[:NAMED])
-        more = f" and {len(candidates) - NAMED:,} more" if len(candidates) > NAMED else ""
+        more = f" and {len(candidates) - NAMED} more" if len(candidates) > NAMED else ""
+        count = str(len(candidates))
+        if len(candidates) > COUNTED:
+            more, count = ", ...", f"more than {COUNTED}"
         raise UsageError(
-            f"{given!r} begins the ids of {len(candidates):,} {noun}s: {shown}{more}",
+            f"{given!r} begins the ids of {count} {noun}s: {shown}{more}",
             hint="give more of the one that you mean",
         )
     return candidates[0]

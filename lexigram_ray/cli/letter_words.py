@@ -42,10 +42,11 @@ NONE = "-"
 def retries(letter: DeadLetter, max_retries: int) -> str:
     """Return `1/5`: how many retries have failed, of how many that are made by themselves.
 
-    A dash stands for none of none: trying again does not help, or nobody wants it.
+    Only the first where none is made by itself. A dash stands for none of none: trying again does
+    not help, or nobody wants it.
     """
-    if not (letter.retry_count or max_retries):
-        return NONE
+    if not max_retries:
+        return f"{letter.retry_count:,}" if letter.retry_count else NONE
     return f"{letter.retry_count:,}/{max_retries:,}"
 
 

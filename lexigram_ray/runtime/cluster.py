@@ -8,6 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 import ray
+from ray.exceptions import AuthenticationError
 
 from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import ClusterUnreachableError, ConfigError
@@ -56,6 +57,8 @@ def _start_here() -> None:
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
+    except AuthenticationError as error:
+        raise _no_token(error) from error
     except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
         raise ClusterUnreachableError(
             f"Ray does not start on this machine: {_first_line(error)}",
@@ -72,12 +75,21 @@ def _attach(address: str) -> None:
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
+    except AuthenticationError as error:
+        raise _no_token(error) from error
     except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
         raise ClusterUnreachableError(
             f"no Ray cluster answers at {address}: {_first_line(error)}",
             hint="check `ray status`; a cluster with token authentication needs "
             "RAY_AUTH_MODE=token and its token here too",
         ) from error
+
+
+def _no_token(error: AuthenticationError) -> ClusterUnreachableError:
+    return ClusterUnreachableError(
+        f"Ray finds no token that it may use: {_first_line(error)}",
+        hint="check RAY_AUTH_TOKEN_PATH: it must name a file that holds the cluster's token",
+    )
 
 
 def _refuse_closed_port(address: str) -> None:

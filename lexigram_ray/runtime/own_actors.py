@@ -102,8 +102,10 @@ def ensure_actors(config: WorkersConfig, store_id: str) -> dict[type, Ensured]:
 
 def states_of(store: Store) -> list[ActorState]:
     """Return the queue and the dead-letter actor of a store, and the runners of its jobs."""
-    names = [*_kept_names(store.store_id), *_runners(store)]
-    return [_state(name, LOOK_SECONDS) for name in names]
+    runners = _runners(store)
+    states = [_state(name, LOOK_SECONDS) for name in (*_kept_names(store.store_id), *runners)]
+    # A runner that has ended its job, and is just ending itself, is no longer of interest.
+    return [each for each in states if each.pid or not _is_over(store, runners.get(each.name))]
 
 
 def drain(config: WorkersConfig, store: Store, tell: Callable[[str], None]) -> Drained:
@@ -203,6 +205,11 @@ def _runners(store: Store) -> dict[str, str]:
     """Return the job's id by the runner's name; other stores may have runners on a cluster."""
     found = {name: job_id_of(name) for name in sorted(names_in_use())}
     return {name: job_id for name, job_id in found.items() if job_id and store.get(job_id)}
+
+
+def _is_over(store: Store, job_id: str | None) -> bool:
+    job = store.get(job_id) if job_id else None
+    return job is not None and job.status.is_final
 
 
 def _handle(name: str) -> Any:

@@ -1,6 +1,7 @@
 """What tests of this folder share, and which of them wait to be asked for.
 
-Those marked `chaos` take minutes: `make chaos` runs them, and a run of all tests leaves them out.
+Those marked `chaos` take minutes: `make chaos LONG=1` runs them, and a run of all tests leaves them
+out.
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ def test_broken_files_are_dead_letters_until_they_are_mended_and_retried(tmp_pat
         ("retrying", job_id)
     }
     assert (left.code, left.stdout) == (0, "")
-    assert "nothing has failed that is still to be mended" in left.stderr
+    assert "no dead letter is open" in left.stderr
     assert collection["documents"] == GOOD + BROKEN
     closed = items(run_cli("dlq", "list", "--status", "addressed", "--json", state=state))
     assert [letter["resolution"] for letter in closed] == ["succeeded"] * BROKEN
@@ -226,6 +226,16 @@ def test_archived_letters_are_kept_apart_and_what_is_named_twice_counts_once(
     assert (again.code, again.stdout) == (3, "archived 1 dead letter\n")
     assert "left out: 1, because it is closed already" in again.stderr
     assert len(listed) == 3
+
+
+def test_deleting_what_is_being_retried_deletes_nothing_else_either(failures: Failures) -> None:
+    before = items(failures.dlq("list", "--status", "all", "--json"))
+
+    for options in ((), ("--yes",), ("--dry-run",)):
+        result = failures.dlq("delete", "--status", "retrying", *options)
+        assert (result.code, "0 dead letters" in result.stdout) == (0, True), result.stderr
+
+    assert items(failures.dlq("list", "--status", "all", "--json")) == before
 
 
 def test_deleting_says_how_many_and_asks(failures: Failures) -> None:

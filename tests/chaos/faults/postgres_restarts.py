@@ -104,6 +104,8 @@ def _restarted(server: PostgresServer, restart: Restart, trial: Trial) -> Outcom
         failed = [client.errors() for client, line in zip(clients, said, strict=True) if not line]
     told = [json.loads(line) for line in said if line]
     lost, duplicated, notes = _compared(url, told, share * CLIENTS)
+    if restart.away_long and not any(client["errors"] for client in told):
+        notes.append("no client has noticed anything")
     notes += [f"a client ended: {errors[-300:]}" for errors in failed]
     if not left[-1]:
         notes.append("the jobs were done before the last restart")
@@ -170,8 +172,6 @@ def _notes(told: list[dict[str, Any]]) -> list[str]:
     heard = " ".join(words for client in told for words in client["errors"])
     if PASSWORD in heard or PASSWORD_IN_URL in heard:
         notes.append("an error names the password")
-    if not heard:
-        notes.append("no client has noticed anything")
     return notes
 
 
