@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 
-from sqlalchemy import Delete, Update
+from sqlalchemy import Delete, Select, Update
 
 from lexigram_ray.core.types import FailureCategory
 from lexigram_ray.jobs import dead_letters_sql, letter_listing_sql
-from lexigram_ray.jobs.database import Database, storable, to_micros
+from lexigram_ray.jobs.database import Database, to_micros
 from lexigram_ray.jobs.intake import Intake
-from lexigram_ray.jobs.letter_listing import LetterListing, conditions_of, statuses_of
+from lexigram_ray.jobs.letter_listing import LetterListing, conditions_of
 from lexigram_ray.jobs.letter_records import (
     DeadLetter,
     LetterFilter,
@@ -52,7 +51,7 @@ class DeadLetters:
         return self._listing.get(letter_id)
 
     def beginning(self, prefix: str) -> list[DeadLetter]:
-        """Return the letters whose ids begin so, newest failure first.
+        """Return the newest letters whose ids begin so, `MOST_BEGINNING` of them at most.
 
         Args:
             prefix: Written as ids are: in lower case, with their hyphens.
@@ -117,14 +116,24 @@ class DeadLetters:
         """
         return self._retrying.retry(retries) if retries else []
 
-    def schedule(self, times: Mapping[str, datetime], *, asked: bool) -> int:
+    def schedule(
+        self, times: Mapping[str, datetime | None], *, asked: bool, counted: bool = False
+    ) -> int:
         """Say when open letters are due, by id; return of how many that could be said.
 
         Args:
-            asked: Whether a person wants it.
+            times: None takes a letter's time from it: nobody has decided to retry it any more.
+            asked: Whether a person wants it. Whoever is none leaves a person's times as they are.
+            counted: Whether this ends a retry that failed before it had a job.
         """
         due = [
-            {"letter_id": letter_id, "due_at": to_micros(at), "is_asked": int(asked)}
+            {
+                "letter_id": letter_id,
+                "due_at": None if at is None else to_micros(at),
+                "is_asked": int(asked and at is not None),
+                "by_person": int(asked),
+                "failed_retries": int(counted),
+            }
             for letter_id, at in times.items()
         ]
         scheduled = 0
@@ -136,9 +145,14 @@ class DeadLetters:
                 scheduled += connection.execute(dead_letters_sql.SCHEDULE, some).rowcount
         return scheduled
 
-    def due(self, limit: int) -> list[DeadLetter]:
-        """Return the open letters whose time has come, oldest due first."""
-        return self._listing.due(limit)
+    def due(self, limit: int, *, asked: bool) -> list[DeadLetter]:
+        """Return the open letters whose time has come, oldest due first.
+
+        Args:
+            limit: So many at most.
+            asked: Whether those that a person wants to be retried, or the other ones.
+        """
+        return self._listing.due(limit, asked=asked)
 
     def unscheduled(
         self,
@@ -189,14 +203,23 @@ class DeadLetters:
         """
         return self._listing.untold(never_again, limit)
 
-    def notified(self, letter_id: str) -> None:
-        """Say that somebody was told; once a retry has failed, it is to be told again."""
-        self._say(dead_letters_sql.NOTIFIED, letter_id, now=self._database.now())
+    def notified(self, letter: DeadLetter) -> None:
+        """Say that somebody was told; once a retry has failed, it is to be told again.
 
-    def notify_later(self, letter_id: str, seconds: float) -> None:
-        """Say that nobody could be told, and that it is to be tried again in so many seconds."""
+        Args:
+            letter: As it was told: where it has failed since, nothing is said of that.
+        """
+        self._say(dead_letters_sql.NOTIFIED, letter, now=self._database.now())
+
+    def notify_later(self, letter: DeadLetter, seconds: float) -> None:
+        """Say that nobody could be told, and that it is to be tried again in so many seconds.
+
+        Args:
+            letter: As it was to be told, as for `notified`.
+            seconds: From now on.
+        """
         not_before = self._database.after(seconds)
-        self._say(dead_letters_sql.NOTIFY_LATER, letter_id, not_before=not_before)
+        self._say(dead_letters_sql.NOTIFY_LATER, letter, not_before=not_before)
 
     # -- Written from outside ----------------------------------------------------------------------
 
@@ -230,22 +253,35 @@ class DeadLetters:
         changing = tuple(status for status in asked if status in statuses)
         if not changing:
             return 0
-        which = replace(which, statuses=changing)
-        query = letter_listing_sql.some_ids(
-            conditions_of(which), statuses_of(which), _LETTERS_AT_ONCE
-        )
+        query = letter_listing_sql.OLDEST_IDS.where(*conditions_of(which))
+        until = self._listing.until()
+        return sum(self._of_status(query, status, until, change) for status in changing)
+
+    def _of_status(
+        self,
+        query: Select[str, int],
+        status: LetterStatus,
+        until: int,
+        change: Update | Delete,
+    ) -> int:
+        """Change all letters of a state, in the order of their failures: none is met twice."""
+        asked = {"of_status": status.value, "until": until, "at_most": _LETTERS_AT_ONCE}
+        seen: dict[str, object] = {"seen_at": -1, "seen": ""}
         changed = 0
         while True:
             with self._database.write() as connection:
-                ids = list(connection.execute(query).scalars())
-                if not ids:
+                rows = connection.execute(query, asked | seen).all()
+                if not rows:
                     return changed
+                ids = [row.id for row in rows]
                 self._writing.lock(connection, collections_of(connection, ids))
                 given: dict[str, object] = {"letter_ids": ids}
                 if isinstance(change, Update):
                     given["now"] = self._database.now()
                 changed += connection.execute(change, given).rowcount
+            seen = {"seen_at": rows[-1].last_failed_at, "seen": rows[-1].id}
 
-    def _say(self, change: Update, letter_id: str, **given: int) -> None:
+    def _say(self, change: Update, letter: DeadLetter, **given: int) -> None:
+        seen_at = to_micros(letter.last_failed_at)
         with self._database.write() as connection:
-            connection.execute(change, {"letter_id": storable(letter_id), **given})
+            connection.execute(change, {"letter_id": letter.id, "seen_at": seen_at, **given})

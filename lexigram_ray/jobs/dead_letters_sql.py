@@ -15,6 +15,7 @@ from sqlalchemy import (
 
 from lexigram_ray.jobs.letter_records import LetterStatus, Subject
 from lexigram_ray.jobs.schema import (
+    attempts,
     dead_letters,
     is_closed,
     is_retried,
@@ -116,6 +117,14 @@ JOBS_THAT_END = (
     .order_by(jobs.c.id)
 )
 
+# What the last attempt of a job knows of its error; a traceback is long, and there may be many.
+LAST_ATTEMPT = (
+    select(attempts.c.category, attempts.c.traceback)
+    .where(attempts.c.job_id == bindparam("job_id"))
+    .order_by(attempts.c.number.desc())
+    .limit(1)
+)
+
 # Kind and collection of the job whose failures are recorded.
 JOB_OF_FAILURES = select(jobs.c.kind, jobs.c.collection).where(jobs.c.id == bindparam("job_id"))
 
@@ -144,24 +153,25 @@ ADDRESS_JOB = (
     .values(_CLOSED)
 )
 
-_REOPENED = {"status": LetterStatus.OPEN.value, "retry_job_id": None, "asked": 0}
 _OF_RETRY = and_(dead_letters.c.retry_job_id == bindparam("of_job"), is_retried)
 COLLECTIONS_OF_RETRY = select(dead_letters.c.collection).distinct().where(_OF_RETRY)
 
-# The job that was to try them again is over, and has neither closed them nor failed with them.
+# The job that was to try them again is over, and has neither closed them nor failed with them. To
+# them that is one more failure, whoever ended it: the next retry waits from now on.
 REOPEN = (
     dead_letters.update()
     .where(_OF_RETRY)
     .values(
-        **_REOPENED,
+        status=LetterStatus.OPEN.value,
+        retry_job_id=None,
+        asked=0,
+        last_failed_at=bindparam("now"),
         retry_count=dead_letters.c.retry_count + 1,
         notified_at=None,
         notify_tries=0,
-        notify_after=None,
+        notify_after=0,
     )
 )
-# Nobody has tried.
-REOPEN_UNTRIED = dead_letters.update().where(_OF_RETRY).values(**_REOPENED)
 
 # -- Retrying, archiving, deleting -----------------------------------------------------------------
 
@@ -179,10 +189,19 @@ MARK_RETRYING = (
     )
 )
 
+# A time that a person has set yields to a person's alone.
 SCHEDULE = (
     dead_letters.update()
-    .where(dead_letters.c.id == bindparam("letter_id"), _OPEN)
-    .values(next_retry_at=bindparam("due_at"), asked=bindparam("is_asked"))
+    .where(
+        dead_letters.c.id == bindparam("letter_id"),
+        _OPEN,
+        dead_letters.c.asked <= bindparam("by_person"),
+    )
+    .values(
+        next_retry_at=bindparam("due_at"),
+        asked=bindparam("is_asked"),
+        retry_count=dead_letters.c.retry_count + bindparam("failed_retries"),
+    )
 )
 
 ARCHIVE = (
@@ -213,10 +232,15 @@ EXPIRE = dead_letters.delete().where(
     )
 )
 
-_THIS = dead_letters.c.id == bindparam("letter_id")
-NOTIFIED = dead_letters.update().where(_THIS, untold).values(notified_at=bindparam("now"))
+# Of the failure that was told, not of one that came meanwhile.
+_AS_TOLD = and_(
+    dead_letters.c.id == bindparam("letter_id"),
+    dead_letters.c.last_failed_at == bindparam("seen_at"),
+    untold,
+)
+NOTIFIED = dead_letters.update().where(_AS_TOLD).values(notified_at=bindparam("now"))
 NOTIFY_LATER = (
     dead_letters.update()
-    .where(_THIS, untold)
+    .where(_AS_TOLD)
     .values(notify_tries=dead_letters.c.notify_tries + 1, notify_after=bindparam("not_before"))
 )

@@ -216,12 +216,12 @@ JOB = select(jobs).where(_THIS_JOB)
 
 # Newest first, those whose ids lie between two texts. They are compared byte by byte: there are
 # languages that sort `aa` behind `z`.
-_BY_BYTES = Text().with_variant(Text(collation="C"), "postgresql")
+BY_BYTES = Text().with_variant(Text(collation="C"), "postgresql")
 JOBS_BETWEEN = (
     select(jobs)
     .where(
-        jobs.c.id >= cast(bindparam("first"), _BY_BYTES),
-        jobs.c.id <= cast(bindparam("last"), _BY_BYTES),
+        jobs.c.id >= cast(bindparam("first"), BY_BYTES),
+        jobs.c.id <= cast(bindparam("last"), BY_BYTES),
     )
     .order_by(jobs.c.created_at.desc(), jobs.c.id.desc())
 )

@@ -19,6 +19,9 @@ from lexigram_ray.jobs.letter_rows import letter_of
 MOST_IDS = 10_000
 """In one filter: databases bound what a statement takes."""
 
+MOST_BEGINNING = 101
+"""Letters of one prefix: one more than anybody needs counted."""
+
 _LETTERS_AT_ONCE = 500
 # Sorts behind every digit of an id, and behind its hyphens.
 _BEHIND_DIGITS = "g"
@@ -39,9 +42,13 @@ class LetterListing:
         return None if row is None else letter_of(row)
 
     def beginning(self, prefix: str) -> list[DeadLetter]:
-        """Return the letters whose ids begin so, newest failure first."""
+        """Return the newest letters whose ids begin so."""
         first = storable(prefix)
-        given = {"first": first, "last": f"{first}{_BEHIND_DIGITS}"}
+        given = {
+            "first": first,
+            "last": f"{first}{_BEHIND_DIGITS}",
+            "at_most": MOST_BEGINNING,
+        }
         return self._letters(letter_listing_sql.BETWEEN, given)
 
     def page(
@@ -64,7 +71,7 @@ class LetterListing:
 
     def each(self, which: LetterFilter) -> Iterator[DeadLetter]:
         """Yield letters, oldest failure first; none that has failed since the beginning."""
-        given: dict[str, object] = {"at_most": _LETTERS_AT_ONCE, "until": self._database.now()}
+        given: dict[str, object] = {"at_most": _LETTERS_AT_ONCE, "until": self.until()}
         conditions = [*conditions_of(which), letter_listing_sql.NOT_NEWER]
         while True:
             with self._database.read() as connection:
@@ -79,6 +86,16 @@ class LetterListing:
             if "seen" not in given:
                 conditions.append(letter_listing_sql.ABOVE)
             given |= {"seen_at": last.last_failed_at, "seen": last.id}
+
+    def until(self) -> int:
+        """Return a time behind which no letter has failed yet: now, or a fast clock's."""
+        until = self._database.now()
+        with self._database.read() as connection:
+            for status in LetterStatus:
+                asked = {"of_status": status.value}
+                newest = connection.execute(letter_listing_sql.NEWEST_FAILURE, asked).scalar()
+                until = max(until, newest or 0)
+        return until
 
     def count(self, which: LetterFilter) -> int:
         """Count letters."""
@@ -104,9 +121,9 @@ class LetterListing:
             rows = connection.execute(letter_listing_sql.grouped(conditions, statuses)).all()
         return [_group(row, tuple(sorted(places[row[0]]))) for row in rows]
 
-    def due(self, limit: int) -> list[DeadLetter]:
+    def due(self, limit: int, *, asked: bool) -> list[DeadLetter]:
         """Return the letters whose time has come, oldest due first."""
-        given = {"now": self._database.now(), "at_most": limit}
+        given = {"now": self._database.now(), "at_most": limit, "is_asked": int(asked)}
         return self._letters(letter_listing_sql.DUE, given)
 
     def unscheduled(self, most: Mapping[FailureCategory, int], limit: int) -> list[DeadLetter]:

@@ -4,22 +4,33 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, cast, func, or_, select
 
+from lexigram_ray.jobs.database import storable
+from lexigram_ray.jobs.jobs_sql import BY_BYTES
 from lexigram_ray.jobs.letter_records import LetterFilter
 from lexigram_ray.jobs.schema import dead_letters, is_due, unscheduled, untold
 
 LETTER = select(dead_letters).where(dead_letters.c.id == bindparam("letter_id"))
 
+# The newest ones, those that were made last: of these an index knows the order.
 BETWEEN = (
     select(dead_letters)
-    .where(dead_letters.c.id >= bindparam("first"), dead_letters.c.id <= bindparam("last"))
-    .order_by(dead_letters.c.last_failed_at.desc(), dead_letters.c.id.desc())
+    .where(
+        dead_letters.c.id >= cast(bindparam("first"), BY_BYTES),
+        dead_letters.c.id <= cast(bindparam("last"), BY_BYTES),
+    )
+    .order_by(dead_letters.c.id.desc())
+    .limit(bindparam("at_most"))
 )
 
 DUE = (
     select(dead_letters)
-    .where(is_due, dead_letters.c.next_retry_at <= bindparam("now"))
+    .where(
+        is_due,
+        dead_letters.c.asked == bindparam("is_asked"),
+        dead_letters.c.next_retry_at <= bindparam("now"),
+    )
     .order_by(dead_letters.c.next_retry_at, dead_letters.c.id)
     .limit(bindparam("at_most"))
 )
@@ -34,14 +45,16 @@ UNSCHEDULED = (
     .limit(bindparam("at_most"))
 )
 
+# Those that nobody could be told of come behind those that nobody has tried yet.
 UNTOLD = (
     select(dead_letters)
     .where(
         dead_letters.c.category == bindparam("of_category"),
         dead_letters.c.retry_count >= bindparam("retries"),
         untold,
-        or_(dead_letters.c.notify_after.is_(None), dead_letters.c.notify_after <= bindparam("now")),
+        dead_letters.c.notify_after <= bindparam("now"),
     )
+    .order_by(dead_letters.c.notify_after, dead_letters.c.id)
     .limit(bindparam("at_most"))
 )
 
@@ -50,7 +63,8 @@ COUNTS = select(dead_letters.c.status, func.count().label("letters")).group_by(
 )
 
 # A page goes on behind the last letter of the page before; each state has its own part of the
-# index, in which nothing has to be sorted.
+# index, in which nothing has to be sorted. The first condition of each pair is where databases
+# begin to read; the second alone would have them read all pages before.
 _WITH_STATUS = dead_letters.c.status == bindparam("of_status")
 _NEWEST_FIRST = (dead_letters.c.last_failed_at.desc(), dead_letters.c.id.desc())
 _OLDEST_FIRST = (dead_letters.c.last_failed_at, dead_letters.c.id)
@@ -60,19 +74,30 @@ NEWEST = (
 OLDEST = (
     select(dead_letters).where(_WITH_STATUS).order_by(*_OLDEST_FIRST).limit(bindparam("at_most"))
 )
-BELOW = or_(
-    dead_letters.c.last_failed_at < bindparam("seen_at"),
-    and_(
-        dead_letters.c.last_failed_at == bindparam("seen_at"), dead_letters.c.id < bindparam("seen")
+BELOW = and_(
+    dead_letters.c.last_failed_at <= bindparam("seen_at"),
+    or_(
+        dead_letters.c.last_failed_at < bindparam("seen_at"),
+        dead_letters.c.id < bindparam("seen"),
     ),
 )
-ABOVE = or_(
-    dead_letters.c.last_failed_at > bindparam("seen_at"),
-    and_(
-        dead_letters.c.last_failed_at == bindparam("seen_at"), dead_letters.c.id > bindparam("seen")
+ABOVE = and_(
+    dead_letters.c.last_failed_at >= bindparam("seen_at"),
+    or_(
+        dead_letters.c.last_failed_at > bindparam("seen_at"),
+        dead_letters.c.id > bindparam("seen"),
     ),
 )
 NOT_NEWER = dead_letters.c.last_failed_at <= bindparam("until")
+NEWEST_FAILURE = select(func.max(dead_letters.c.last_failed_at)).where(_WITH_STATUS)
+
+# A batch of those that are to change, behind the last one of the batch before.
+OLDEST_IDS = (
+    select(dead_letters.c.id, dead_letters.c.last_failed_at)
+    .where(_WITH_STATUS, ABOVE, NOT_NEWER)
+    .order_by(*_OLDEST_FIRST)
+    .limit(bindparam("at_most"))
+)
 
 
 def matching(which: LetterFilter, *, older_than: int | None) -> list[ColumnElement[bool]]:
@@ -91,9 +116,9 @@ def matching(which: LetterFilter, *, older_than: int | None) -> list[ColumnEleme
         (dead_letters.c.job_id, which.job_id),
     ):
         if value is not None:
-            conditions.append(column == value)
+            conditions.append(column == storable(value))
     if which.ids:
-        conditions.append(dead_letters.c.id.in_(which.ids))
+        conditions.append(dead_letters.c.id.in_([storable(each) for each in which.ids]))
     if older_than is not None:
         conditions.append(dead_letters.c.last_failed_at < older_than)
     return conditions
@@ -105,15 +130,6 @@ def counted(conditions: list[ColumnElement[bool]], statuses: list[str]) -> Selec
         select(func.count())
         .select_from(dead_letters)
         .where(dead_letters.c.status.in_(statuses), *conditions)
-    )
-
-
-def some_ids(conditions: list[ColumnElement[bool]], statuses: list[str], limit: int) -> Select[str]:
-    """Return ids of letters, in no order."""
-    return (
-        select(dead_letters.c.id)
-        .where(dead_letters.c.status.in_(statuses), *conditions)
-        .limit(limit)
     )
 
 

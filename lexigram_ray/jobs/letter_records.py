@@ -80,6 +80,8 @@ class DeadLetter:
         job_id: The job in which it failed last.
         category: That of the last failure, as are `code`, `error` and `error_type`.
         fingerprint: Equal for errors that have the same cause, as far as their words tell.
+        last_failed_at: When it failed, or a job that was to try it again ended without having done
+            so.
         retry_count: How many retries have failed; those that a server put off do not count.
         retry_after: Seconds that the last error asked to wait at least.
         next_retry_at: When it is due; None where nobody has decided that it is to be retried.

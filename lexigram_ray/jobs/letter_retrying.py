@@ -38,18 +38,24 @@ class LetterRetrying:
             made = self._submitted(connection, wanted)
             self._lock_ledgers(connection, _letters_of(wanted))
             still_open = _still_open(connection, _letters_of(wanted))
-            kept: list[_Made] = []
-            for each, (row, is_new) in zip(wanted, made, strict=True):
+            new = {row.id for row, is_new in made if is_new}
+            kept: list[Row[Any]] = []
+            for each, (row, _) in zip(wanted, made, strict=True):
                 mine = [one for one in dict.fromkeys(each.letter_ids) if one in still_open]
                 still_open.difference_update(mine)
                 if mine:
                     marks = [{"letter_id": one, "by_job": row.id} for one in mine]
                     connection.execute(dead_letters_sql.MARK_RETRYING, marks)
                 if mine or each.anyway:
-                    kept.append((row, is_new))
-                elif is_new and row.id not in {other.id for other, _ in kept}:
-                    connection.execute(jobs_sql.UNMAKE_JOB, {"job_id": row.id})
-        return [(job_of(row), is_new) for row, is_new in kept]
+                    kept.append(row)
+            # Only now: a retry may have found the job that one before it has made in vain.
+            for job_id in sorted(new - {row.id for row in kept}):
+                connection.execute(jobs_sql.UNMAKE_JOB, {"job_id": job_id})
+        first = {row.id: place for place, row in reversed([*enumerate(kept)])}
+        return [
+            (job_of(row), row.id in new and first[row.id] == place)
+            for place, row in enumerate(kept)
+        ]
 
     def _submitted(self, connection: Connection, retries: Sequence[LetterRetry]) -> list[_Made]:
         """Make the jobs, or find unfinished ones that do not end before we commit."""

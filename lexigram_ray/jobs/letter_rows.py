@@ -58,7 +58,7 @@ def new_letter(failure: NewFailure, recorded: Recorded) -> dict[str, object]:
         "resolution": "",
         "notified_at": None,
         "notify_tries": 0,
-        "notify_after": None,
+        "notify_after": 0,
         "attempts": json.dumps([_attempt(failure, recorded)]),
     }
 
@@ -75,7 +75,7 @@ def one_more(row: Row[Any], failure: NewFailure, recorded: Recorded) -> dict[str
         # Whoever was told is told anew only where a retry has failed.
         "notified_at": None if was_retried else row.notified_at,
         "notify_tries": 0 if was_retried else row.notify_tries,
-        "notify_after": None if was_retried else row.notify_after,
+        "notify_after": 0 if was_retried else row.notify_after,
     }
     return {f"new_{name}": value for name, value in changed.items()} | {"letter_id": row.id}
 

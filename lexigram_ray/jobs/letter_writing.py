@@ -1,7 +1,7 @@
 """Dead letters are written in the transaction of the failure, and closed in that of the success.
 
 Locks are taken in one order, so that no two writers wait for each other: rows of jobs, then the
-ledgers of collections, then letters.
+ledgers of collections, then units and letters.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, cast
 from sqlalchemy import Connection, Row
 
 from lexigram_ray.core.types import FailureCategory, JobStatus
-from lexigram_ray.jobs import dead_letters_sql, fence, jobs_sql
+from lexigram_ray.jobs import dead_letters_sql, fence
 from lexigram_ray.jobs.database import Database
 from lexigram_ray.jobs.letter_records import NewFailure, Subject
 from lexigram_ray.jobs.letter_rows import Recorded, new_letter, one_more
@@ -38,10 +38,14 @@ class LetterWriting:
         for collection in sorted(set(collections)):
             self._database.lock(connection, f"ledger:{collection}")
 
+    def lock_of_job(self, connection: Connection, job_id: str) -> None:
+        """Be the only one who writes to the ledger and letters of a job's collection."""
+        self.lock(connection, [_job_of_failures(connection, job_id).collection])
+
     def failed(self, connection: Connection, job_id: str, failures: Sequence[NewFailure]) -> None:
         """Record failures of a job's documents or rows."""
         if failures:
-            job = connection.execute(dead_letters_sql.JOB_OF_FAILURES, {"job_id": job_id}).one()
+            job = _job_of_failures(connection, job_id)
             self.record(connection, job.kind, job.collection, job_id, failures)
 
     def record(
@@ -123,9 +127,8 @@ class LetterWriting:
         elif job.status == JobStatus.COMPLETED:
             closing = _names(job) | {"how": SUCCEEDED, "now": self._database.now()}
             connection.execute(dead_letters_sql.ADDRESS_JOB, closing)
-        tried = job.status != JobStatus.CANCELLED
-        reopen = dead_letters_sql.REOPEN if tried else dead_letters_sql.REOPEN_UNTRIED
-        connection.execute(reopen, {"of_job": job.id})
+        reopening = {"of_job": job.id, "now": self._database.now()}
+        connection.execute(dead_letters_sql.REOPEN, reopening)
 
     def _address_some(self, connection: Connection, ids: Sequence[str], how: str) -> None:
         closing = {"how": how, "now": self._database.now()}
@@ -198,10 +201,13 @@ def _collections(connection: Connection, ended: Sequence[Row[Any]]) -> set[str]:
     return found
 
 
+def _job_of_failures(connection: Connection, job_id: str) -> Row[str, str]:
+    return connection.execute(dead_letters_sql.JOB_OF_FAILURES, {"job_id": job_id}).one()
+
+
 def _failure_of_job(connection: Connection, job: Row[Any]) -> NewFailure:
     """Return the failure of a job as a whole, with what its last attempt knows of the error."""
-    attempts = connection.execute(jobs_sql.ATTEMPTS_OF_JOB, {"job_id": job.id}).all()
-    last = attempts[-1] if attempts else None
+    last = connection.execute(dead_letters_sql.LAST_ATTEMPT, {"job_id": job.id}).one_or_none()
     # A deadline that has passed is no error of the attempt before, and has passed for good.
     category = FailureCategory.PERMANENT if job.error_code == DEADLINE_CODE else None
     if category is None and last is not None and last.category is not None:

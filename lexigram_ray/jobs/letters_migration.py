@@ -9,7 +9,7 @@ from sqlalchemy import Connection, text
 
 from lexigram_ray.core.ids import new_job_id
 from lexigram_ray.jobs.fingerprints import fingerprint
-from lexigram_ray.jobs.redaction import redacted
+from lexigram_ray.jobs.redaction import MOST_OF_AN_ERROR, bounded, redacted
 
 STATEMENTS = (
     """
@@ -35,7 +35,7 @@ STATEMENTS = (
         resolution TEXT NOT NULL,
         notified_at BIGINT,
         notify_tries INTEGER NOT NULL,
-        notify_after BIGINT,
+        notify_after BIGINT NOT NULL,
         source TEXT NOT NULL,
         origin TEXT NOT NULL,
         error_type TEXT NOT NULL,
@@ -54,7 +54,7 @@ STATEMENTS = (
     """,
     "CREATE INDEX dead_letters_of_status ON dead_letters (status, last_failed_at, id)",
     """
-    CREATE INDEX dead_letters_due ON dead_letters (next_retry_at, id)
+    CREATE INDEX dead_letters_due ON dead_letters (asked, next_retry_at, id)
     WHERE next_retry_at IS NOT NULL
     """,
     """
@@ -62,7 +62,7 @@ STATEMENTS = (
     WHERE status = 'open' AND next_retry_at IS NULL
     """,
     """
-    CREATE INDEX dead_letters_untold ON dead_letters (category, retry_count)
+    CREATE INDEX dead_letters_untold ON dead_letters (category, notify_after, id)
     WHERE status = 'open' AND next_retry_at IS NULL AND notified_at IS NULL
     """,
     """
@@ -90,10 +90,11 @@ _INSERT = text(
     INSERT INTO dead_letters (
         id, kind, collection, subject, subject_id, status, job_id, category, code, fingerprint,
         retry_count, asked, first_failed_at, last_failed_at, resolution, notify_tries,
-        source, origin, error_type, error, attempts
+        notify_after, source, origin, error_type, error, attempts
     ) VALUES (
         :id, :kind, :collection, 'document', :document_id, 'open', :job_id, :category, :code,
-        :fingerprint, 0, 0, :updated_at, :updated_at, '', 0, :source, :source, '', :error, :attempts
+        :fingerprint, 0, 0, :updated_at, :updated_at, '', 0,
+        0, :source, :source, '', :error, :attempts
     )
     """
 )
@@ -107,7 +108,7 @@ def fill(connection: Connection) -> None:
 
 
 def _letter(row: dict[str, object]) -> dict[str, object]:
-    error, code = redacted(str(row["reason"])), str(row["code"])
+    error, code = bounded(redacted(str(row["reason"])), MOST_OF_AN_ERROR), str(row["code"])
     category = str(row["category"] or "unknown")
     attempt = {
         "job_id": row["job_id"],

@@ -148,7 +148,7 @@ dead_letters = Table(
     # Whether somebody was told that nobody will retry it, and when that may be tried once more.
     Column("notified_at", BigInteger),
     Column("notify_tries", Integer, nullable=False),
-    Column("notify_after", BigInteger),
+    Column("notify_after", BigInteger, nullable=False),
     Column("source", Text, nullable=False),
     Column("origin", Text, nullable=False),
     Column("error_type", Text, nullable=False),

@@ -2,7 +2,9 @@
 
 This page has the promises, and `job_store` those of jobs and turns; each duty's code is in the file
 of its name (`intake`, `queue`, `lifecycle`, `ending`, `listing`, `units`, `ledger`, `turns`), its
-SQL in `jobs_sql`, `units_sql` and `ledger_sql`.
+SQL in `jobs_sql`, `units_sql` and `ledger_sql`. `dead_letters` has the promises of those; they are
+written in `letter_writing`, retried in `letter_retrying` and read in `letter_listing`, with their
+SQL in `dead_letters_sql` and `letter_listing_sql`.
 """
 
 from __future__ import annotations

@@ -91,8 +91,11 @@ class Units:
         """Record how units ended."""
         with self._database.write() as connection:
             fence.hold(connection, claim)
-            self.write(connection, claim, results)
             failures = [each.letter for each in results if each.letter is not None]
+            # Before the units: whoever drops the collection locks its ledger, then deletes them.
+            if failures:
+                self._letters.lock_of_job(connection, claim.job_id)
+            self.write(connection, claim, results)
             self._letters.failed(connection, claim.job_id, failures)
 
     def write(self, connection: Connection, claim: Claim, results: Sequence[UnitResult]) -> None:

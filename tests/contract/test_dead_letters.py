@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from lexigram_ray.core.errors import LeaseLostError
 from lexigram_ray.core.types import FailureCategory, JobStatus
+from lexigram_ray.jobs import ledger_sql
+from lexigram_ray.jobs.database import Database
 from lexigram_ray.jobs.letter_records import (
     MOST_ATTEMPTS,
     DeadLetter,
@@ -18,6 +22,7 @@ from lexigram_ray.jobs.letter_records import (
     NewFailure,
     Subject,
 )
+from lexigram_ray.jobs.letter_writing import LetterWriting
 from lexigram_ray.jobs.owner import Owner
 from lexigram_ray.jobs.records import (
     Claim,
@@ -29,7 +34,7 @@ from lexigram_ray.jobs.records import (
     UnitState,
 )
 from lexigram_ray.jobs.store import Store
-from tests.contract.store_data import Clock, claimed, elsewhere, entry, result, submit, written
+from tests.contract.store_data import NOW, Clock, claimed, elsewhere, entry, result, submit, written
 
 BAD = {
     "state": LedgerState.FAILED,
@@ -373,9 +378,12 @@ def test_a_retry_ends_with_each_of_its_letters_closed_failed_or_open_again(store
 
 
 @pytest.mark.parametrize("end", ["cancelled", "given up", "failed"])
-def test_no_letter_stays_with_a_retry_that_ended_early(store: Store, end: str) -> None:
+def test_a_retry_that_ended_early_leaves_its_letter_open_with_a_retry_that_failed_now(
+    store: Store, clock: Clock, end: str
+) -> None:
     first = failed_once(store, 1)
     ((job, _),) = again(store, first.job_id, the_letter(store))
+    clock.advance(60)
     if end == "cancelled":
         store.cancel(job.id, elsewhere(), turn_seconds=5)
     elif end == "given up":
@@ -385,7 +393,7 @@ def test_no_letter_stays_with_a_retry_that_ended_early(store: Store, end: str) -
 
     (letter,) = store.dead_letters.each(LetterFilter(ids=(letters(store)[0].id,)))
     assert (letter.status, letter.retry_job_id) == (LetterStatus.OPEN, None)
-    assert letter.retry_count == (0 if end == "cancelled" else 1)
+    assert (letter.retry_count, letter.last_failed_at) == (1, NOW + timedelta(seconds=60))
 
 
 def test_a_server_that_asks_to_wait_costs_no_retry(store: Store) -> None:
@@ -404,11 +412,11 @@ def test_whoever_was_told_is_told_again_once_a_retry_has_failed(store: Store, cl
     limits = {FailureCategory.TRANSIENT: 0}
     assert store.dead_letters.to_notify({FailureCategory.TRANSIENT: 1}, 10) == []
 
-    store.dead_letters.notify_later(letter.id, 30)
+    store.dead_letters.notify_later(letter, 30)
     assert store.dead_letters.to_notify(limits, 10) == []
     clock.advance(31)
     assert [each.notify_tries for each in store.dead_letters.to_notify(limits, 10)] == [1]
-    store.dead_letters.notified(letter.id)
+    store.dead_letters.notified(letter)
     assert store.dead_letters.to_notify(limits, 10) == []
     failed_once(store, 1)
     assert store.dead_letters.to_notify(limits, 10) == []
@@ -418,3 +426,52 @@ def test_whoever_was_told_is_told_again_once_a_retry_has_failed(store: Store, cl
 
     (told,) = store.dead_letters.to_notify(limits, 10)
     assert (told.id, told.notify_tries) == (letter.id, 0)
+
+
+def test_a_failure_that_comes_while_somebody_is_told_of_the_one_before_is_told_too(
+    store: Store, clock: Clock
+) -> None:
+    failed_once(store, 1)
+    before = the_letter(store)
+    clock.advance(1)
+    failed_once(store, 1)
+
+    store.dead_letters.notified(before)
+    store.dead_letters.notify_later(before, 30)
+
+    (told,) = store.dead_letters.to_notify({FailureCategory.TRANSIENT: 0}, 10)
+    assert (told, told.notify_tries) == (the_letter(store), 0)
+
+
+def test_letters_of_which_nobody_could_be_told_come_behind_the_others(
+    store: Store, clock: Clock
+) -> None:
+    failed_once(store, 1, 2, 3)
+    limits = {FailureCategory.TRANSIENT: 0}
+    one, two, three = store.dead_letters.to_notify(limits, 10)
+
+    store.dead_letters.notify_later(one, 20)
+    store.dead_letters.notify_later(two, 10)
+    clock.advance(30)
+
+    told = store.dead_letters.to_notify(limits, 10)
+    assert [letter.id for letter in told] == [three.id, two.id, one.id]
+
+
+def test_a_collection_is_dropped_while_rows_of_it_fail(
+    store: Store, store_url: str, clock: Clock
+) -> None:
+    """Both want the ledger's lock and units: PostgreSQL would end one that waits in a circle."""
+    claim = claimed(store)
+    store.finish_units(claim, [of_row("1")])
+    other = Database(store_url, clock)
+
+    with closing(other), ThreadPoolExecutor(1) as pool:
+        with other.write() as connection:
+            LetterWriting(other).lock(connection, ["docs"])
+            failing = pool.submit(store.finish_units, claim, [of_row("1"), of_row("2")])
+            assert not wait([failing], timeout=0.5).done
+            connection.execute(ledger_sql.FORGET_UNITS, {"in_collection": "docs"})
+        failing.result(timeout=30)
+
+    assert {unit.unit_id for unit in store.units(claim.job_id)} == {"row:1", "row:2"}

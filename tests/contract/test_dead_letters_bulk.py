@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
 from lexigram_ray.core.errors import UsageError
 from lexigram_ray.core.types import FailureCategory, JobStatus
+from lexigram_ray.jobs import dead_letters_sql, letter_rows
 from lexigram_ray.jobs.backup import back_up, restore
 from lexigram_ray.jobs.letter_records import (
     DeadLetter,
@@ -20,6 +23,7 @@ from lexigram_ray.jobs.letter_records import (
     NewFailure,
     Subject,
 )
+from lexigram_ray.jobs.letter_writing import LetterWriting
 from lexigram_ray.jobs.records import Claim, Submission
 from lexigram_ray.jobs.store import Store
 from tests.contract.conftest import STORES
@@ -130,8 +134,34 @@ def test_filters_select_by_every_field(store: Store, clock: Clock) -> None:
         assert len(store.dead_letters.page(which, limit=9)[0]) == len(expected), name
     with pytest.raises(UsageError, match="too many"):
         store.dead_letters.count(LetterFilter(ids=tuple(map(str, range(10_001)))))
-    assert store.dead_letters.beginning(one.id[:8])[-1] == one
+    assert all_of(store, LetterFilter(collection="\udcff", ids=("\udcff",))) == []
     assert store.dead_letters.get("none") is None
+
+
+def test_the_newest_letters_are_found_by_the_beginning_of_their_ids(
+    store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [f"01935aa0-1c2d-7abc-8def-{number:012x}" for number in range(150)]
+    monkeypatch.setattr(letter_rows, "new_job_id", iter([*ids, f"01935ab0{ids[0][8:]}"]).__next__)
+    added(store, *range(151))
+
+    found_ids = [letter.id for letter in store.dead_letters.beginning("01935aa")]
+
+    assert found_ids == ids[:-102:-1]
+    assert [each.id for each in store.dead_letters.beginning(ids[7])] == [ids[7]]
+    assert store.dead_letters.beginning("01935AA") == []
+
+
+def test_letters_of_a_clock_that_is_ahead_are_retried_and_archived_like_others(
+    store: Store, clock: Clock
+) -> None:
+    clock.advance(3_600)
+    added(store, 1)
+    clock.advance(-3_600)
+    added(store, 2)
+
+    assert [letter.source for letter in all_of(store)] == ["/folder/2.txt", "/folder/1.txt"]
+    assert store.dead_letters.archive(OPEN) == 2
 
 
 def test_errors_that_differ_in_particulars_are_one_group(store: Store, clock: Clock) -> None:
@@ -198,6 +228,27 @@ def test_a_retry_that_an_unfinished_job_does_already_waits_for_that_one(store: S
 
     store.finish(claim, JobStatus.COMPLETED, summary={})
     assert [(each.status, each.retry_count) for each in all_of(store)] == [(LetterStatus.OPEN, 1)]
+
+
+def test_a_job_that_was_made_for_letters_just_lost_is_kept_for_those_that_ask_for_the_same(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    added(store, 1, 2)
+    one, two = all_of(store)
+    lock = LetterWriting.lock
+
+    def lock_too_late(self: LetterWriting, connection: Connection, names: Iterable[str]) -> None:
+        archiving = {"letter_ids": [one.id], "now": 1}
+        connection.execute(dead_letters_sql.ARCHIVE, archiving)
+        lock(self, connection, names)
+
+    monkeypatch.setattr(LetterWriting, "lock", lock_too_late)
+
+    ((job, is_new),) = store.dead_letters.retry([retry_of(one), retry_of(two)])
+
+    assert (found(store, job.id).id, is_new) == (job.id, True)
+    (retried,) = all_of(store, LetterFilter(statuses=(LetterStatus.RETRYING,)))
+    assert (retried.id, retried.retry_job_id) == (two.id, job.id)
 
 
 def test_a_wrong_retry_leaves_jobs_and_letters_as_they_were(store: Store) -> None:
@@ -277,14 +328,44 @@ def test_ten_thousand_letters_get_their_times_and_fall_due_in_their_order(
     assert store.dead_letters.schedule(times, asked=True) == 10_000
     clock.advance(2.5)
 
-    due = store.dead_letters.due(10)
+    due = store.dead_letters.due(10, asked=True)
     assert [letter.id for letter in due] == [letter.id for letter in letters[:3]]
     assert [(letter.asked, letter.next_retry_at) for letter in due] == [
         (True, NOW + timedelta(seconds=place)) for place in range(3)
     ]
     store.dead_letters.retry([retry_of(*due)])
-    assert store.dead_letters.due(10) == []
-    assert store.dead_letters.schedule(times, asked=False) == 9_997
+    assert store.dead_letters.due(10, asked=True) == []
+    assert store.dead_letters.schedule(times, asked=True) == 9_997
+
+
+def test_a_persons_plan_yields_to_no_automatic_retry_and_holds_none_up(store: Store) -> None:
+    added(store, 1, 2, 3)
+    one, two, three = all_of(store)
+    store.dead_letters.schedule({one.id: NOW, two.id: NOW}, asked=True)
+
+    later = NOW + timedelta(seconds=60)
+    assert store.dead_letters.schedule({one.id: later, two.id: None}, asked=False) == 0
+    assert store.dead_letters.schedule({three.id: NOW}, asked=False) == 1
+
+    assert [letter.id for letter in store.dead_letters.due(1, asked=False)] == [three.id]
+    asked = store.dead_letters.due(9, asked=True)
+    assert {(letter.id, letter.next_retry_at) for letter in asked} == {
+        (one.id, NOW),
+        (two.id, NOW),
+    }
+
+
+def test_a_retry_that_can_never_be_done_is_counted_and_in_the_end_told(store: Store) -> None:
+    added(store, 1)
+    (letter,) = all_of(store)
+    limits = {FailureCategory.TRANSIENT: 2}
+
+    store.dead_letters.schedule({letter.id: NOW}, asked=True, counted=True)
+    assert store.dead_letters.to_notify(limits, 9) == []
+    store.dead_letters.schedule({letter.id: None}, asked=True, counted=True)
+
+    (told,) = store.dead_letters.to_notify(limits, 9)
+    assert (told.retry_count, told.next_retry_at, told.asked) == (2, None, False)
 
 
 def test_letters_without_a_time_are_found_by_category_and_failed_retries(store: Store) -> None:

@@ -34,6 +34,7 @@ INDEXED: dict[str, tuple[ClauseElement, set[str]]] = {
         letter_listing_sql.OLDEST.where(letter_listing_sql.ABOVE, letter_listing_sql.NOT_NEWER),
         {"dead_letters_of_status"},
     ),
+    "OLDEST_IDS": (letter_listing_sql.OLDEST_IDS, {"dead_letters_of_status"}),
     "COUNTS": (letter_listing_sql.COUNTS, {"dead_letters_of_status"}),
 }
 

@@ -15,6 +15,7 @@ from lexigram_ray.jobs.database import Database
 from lexigram_ray.jobs.letter_records import LetterFilter, LetterStatus
 from lexigram_ray.jobs.migrations import STEPS, Step, migrate
 from lexigram_ray.jobs.records import Claim, LedgerState
+from lexigram_ray.jobs.redaction import MOST_OF_AN_ERROR
 from lexigram_ray.jobs.schema import metadata
 from lexigram_ray.jobs.store import Store
 from tests.contract.store_data import NOW, Clock, claimed, elsewhere, entry, found, submit
@@ -189,6 +190,7 @@ def test_failures_that_a_store_of_version_3_remembers_become_letters(path: Path)
     migrate(database, STEPS[:3])
     database.close()
     execute(path, VERSION_3_ROWS)
+    execute(path, f"UPDATE documents SET reason = '{'x' * 9_999}' WHERE job_id = 'gone'")
 
     with Store.open(f"sqlite:///{path}", clock=Clock()) as store:
         one, other = store.dead_letters.each(LetterFilter())
@@ -204,6 +206,7 @@ def test_failures_that_a_store_of_version_3_remembers_become_letters(path: Path)
         assert [attempt.error for attempt in one.attempts] == [one.error]
         assert one.last_failed_at == one.attempts[0].at
         assert (other.category, other.job_id) == (FailureCategory.UNKNOWN, "gone")
+        assert len(other.error) <= MOST_OF_AN_ERROR
         claim = store.claim("j1", elsewhere(), 60)
         assert isinstance(claim, Claim)
         store.record_intent(claim, [entry(document_id="d2")])
