@@ -133,7 +133,9 @@ class DeadLetterSettings(_Section):
     base_backoff_seconds: float = Field(60.0, gt=0, description="Wait before the first of them")
     max_backoff_seconds: float = Field(3600.0, gt=0, description="Longest wait between them")
     retention_days: float = Field(30.0, gt=0, description="How long closed ones are kept")
-    webhook_url: str | None = Field(None, description="Is sent each failure that nobody retries")
+    webhook_url: SecretStr | None = Field(
+        None, description="Is sent each failure that nobody retries"
+    )
     webhook_seconds: float = Field(10.0, gt=0, description="Time limit of one such request")
     handler: str | None = Field(None, description="The same as a function: package.module:name")
 

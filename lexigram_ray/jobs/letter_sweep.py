@@ -15,11 +15,11 @@ from datetime import UTC, datetime, timedelta
 from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.jobs.letter_records import DeadLetter
 from lexigram_ray.jobs.redriving import LETTERS_AT_ONCE, Obstacle, plan, retrying_turn
-from lexigram_ray.jobs.retry_policy import RetryPolicy, due_at
+from lexigram_ray.jobs.retry_policy import RetryPolicy, due_at, jitter_of
 from lexigram_ray.jobs.store import Store
 
 UNFINISHED_SECONDS = 15.0
-"""Until a letter is looked at again whose job has not ended."""
+"""Between two looks at letters whose job has not ended."""
 
 LONGEST_STEP = timedelta(seconds=10)
 """Of a plan, between two looks."""
@@ -49,7 +49,8 @@ class Sweeper:
 
     Args:
         clock: Returns seconds since the epoch.
-        jitter: Returns numbers between 0 and 1.
+        jitter: Returns numbers between 0 and 1; for letters that cannot be retried when they are
+            due.
     """
 
     def __init__(
@@ -76,8 +77,8 @@ class Sweeper:
         return Swept(scheduled=scheduled, retried=due.retried, put_off=due.put_off, expired=expired)
 
     def look_for_due(self) -> Swept:
-        """Retry what is due: one query where nothing is."""
-        if not self._letters.due(1):
+        """Retry what is due: two indexed queries where nothing is."""
+        if not any(self._letters.due(1, asked=asked) for asked in (True, False)):
             self._pace.let_go([], self._now())
             return Swept()
         with retrying_turn(self._store):
@@ -85,14 +86,18 @@ class Sweeper:
 
     def _retry_due(self) -> Swept:
         now = self._now()
-        letters = self._pace.let_go(self._letters.due(LETTERS_AT_ONCE), now)
+        # Apart: however many wait for their turn in a plan, the others need not.
+        planned = self._letters.due(LETTERS_AT_ONCE, asked=True)
+        letters = self._pace.let_go(planned, now)
+        letters += self._letters.due(LETTERS_AT_ONCE, asked=False)
         redrive = plan(self._store, letters, staged=self._staged)
         jobs = self._letters.retry(redrive.retries)
         for job, is_new in jobs:
             verb = "made" if is_new else "found"
             logger.info("job %s is %s for dead letters of job %s", job.id, verb, job.retry_of)
         self._put_off(redrive.refused, now)
-        return Swept(retried=len(redrive.letter_ids), put_off=len(redrive.refused))
+        retried = len(redrive.letter_ids) if jobs else 0
+        return Swept(retried=retried, put_off=len(redrive.refused))
 
     def _schedule_new(self) -> int:
         limits = self._policy.limits
@@ -100,7 +105,7 @@ class Sweeper:
         scheduled = 0
         while retried:
             new = self._letters.unscheduled(retried, limits, LETTERS_AT_ONCE)
-            times = {letter.id: at for letter in new if (at := self._due_at(letter)) is not None}
+            times = self._times_of(new)
             given = self._letters.schedule(times, asked=False) if times else 0
             scheduled += given
             # Where another sweeper has been faster, the rest comes at the next look.
@@ -110,33 +115,55 @@ class Sweeper:
             logger.info("%d dead letters are to be retried", scheduled)
         return scheduled
 
-    def _due_at(self, letter: DeadLetter) -> datetime | None:
-        wait = self._policy.wait(
-            letter.category, letter.retry_count, letter.retry_after, self._jitter()
-        )
-        return None if wait is None else due_at(letter.last_failed_at, wait, self._now())
+    def _times_of(self, letters: Sequence[DeadLetter]) -> dict[str, datetime]:
+        """Return when letters are due: those of a job that failed as often, all at once."""
+        groups: dict[tuple[str, int, float | None], list[DeadLetter]] = {}
+        for letter in letters:
+            key = letter.job_id, letter.retry_count, letter.retry_after
+            groups.setdefault(key, []).append(letter)
+        now = self._now()
+        times: dict[str, datetime] = {}
+        for (job_id, count, after), group in groups.items():
+            jitter = jitter_of(job_id, count)
+            # From the last of them on: each would be a job of its own else, and fail as one.
+            failed_at = max(letter.last_failed_at for letter in group)
+            for letter in group:
+                wait = self._policy.wait(letter.category, count, after, jitter)
+                if wait is not None:
+                    times[letter.id] = due_at(failed_at, wait, now)
+        return times
 
     def _put_off(self, refused: Sequence[tuple[DeadLetter, str]], now: datetime) -> None:
-        """Give letters that cannot be retried now another time: a file may come back."""
-        for asked in (False, True):
-            times = {
-                letter.id: now + timedelta(seconds=self._seconds_off(obstacle))
-                for letter, obstacle in refused
-                if letter.asked is asked
-            }
-            if times:
-                self._letters.schedule(times, asked=asked)
+        """Give letters that cannot be retried now another time: a file may come back.
+
+        Nothing but a job that has yet to end is sure to pass. All else counts as a retry that has
+        failed, so that one day it is the last, and the letter is told of.
+        """
+        seconds = self._policy.cap_seconds * (0.5 + 0.5 * self._jitter())
+        groups: dict[tuple[bool, bool], dict[str, datetime | None]] = {}
+        for letter, obstacle in refused:
+            passes = obstacle == Obstacle.UNFINISHED
+            is_last = letter.retry_count + 1 >= self._policy.max_retries(letter.category)
+            later = None if is_last else now + timedelta(seconds=seconds)
+            times = groups.setdefault((letter.asked, not passes), {})
+            times[letter.id] = _next_look(now) if passes else later
+        for (asked, counted), times in groups.items():
+            self._letters.schedule(times, asked=asked, counted=counted)
         for obstacle in sorted({obstacle for _, obstacle in refused}):
             count = sum(each == obstacle for _, each in refused)
             logger.warning("%d dead letters are not retried now: %s", count, obstacle)
 
-    def _seconds_off(self, obstacle: str) -> float:
-        if obstacle == Obstacle.UNFINISHED:
-            return UNFINISHED_SECONDS
-        return self._policy.cap_seconds * (0.5 + 0.5 * self._jitter())
-
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), UTC)
+
+
+def _next_look(now: datetime) -> datetime:
+    """Return when letters of unfinished jobs are looked at again: all at the same moments.
+
+    What failed in a job at different times is retried together once it has ended.
+    """
+    passed = now.timestamp() % UNFINISHED_SECONDS
+    return now + timedelta(seconds=UNFINISHED_SECONDS - passed)
 
 
 class Pace:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import inspect
+import json
 import threading
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, cast
@@ -18,6 +19,9 @@ from lexigram_ray.jobs.retry_policy import RetryPolicy
 
 HANDLER_SECONDS = 60.0
 """Time limit of the user's function."""
+
+REFUSALS = frozenset({400, 413, 422})
+"""Statuses by which a server refuses one letter; by any other it takes none now."""
 
 Handler = Callable[[DeadLetter], object]
 """The user's function; it may be a coroutine function. It takes a letter by returning."""
@@ -80,18 +84,19 @@ class Webhook:
         status = self._limit.run(lambda: self._post(letter))
         if not 200 <= status < 300:
             raise NotTakenError(
-                f"it answered with status {status}", of_target=status >= 500 or status == 429
+                f"it answered with status {status}", of_target=status not in REFUSALS
             )
 
     def _post(self, letter: DeadLetter) -> int:
         import httpx
 
-        body = {"event": "dead_letter", "letter": self._shown(letter)}
-        headers = {"Idempotency-Key": key_of(letter)}
+        # ASCII only: file names may hold what is no character.
+        content = json.dumps({"event": "dead_letter", "letter": self._shown(letter)})
+        headers = {"Idempotency-Key": key_of(letter), "Content-Type": "application/json"}
         try:
             with (
                 httpx.Client(timeout=self._seconds) as http,
-                http.stream("POST", self._url, json=body, headers=headers) as answer,
+                http.stream("POST", self._url, content=content, headers=headers) as answer,
             ):
                 return answer.status_code
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -133,7 +138,8 @@ class HandlerTarget:
             answer = handler(letter)
             if inspect.isawaitable(answer):
                 asyncio.run(_awaited(answer))
-        except Exception as error:
+        except BaseException as error:
+            # Whatever ends a program, or a task, ends this call of it alone.
             raise NotTakenError(error_text(error), of_target=False) from error
 
 
@@ -171,7 +177,8 @@ def targets_of(config: WorkersConfig, policy: RetryPolicy) -> list[Target]:
     settings = config.dead_letters
     targets: list[Target] = []
     if settings.webhook_url is not None:
-        targets.append(Webhook(settings.webhook_url, settings.webhook_seconds, policy))
+        url = settings.webhook_url.get_secret_value()
+        targets.append(Webhook(url, settings.webhook_seconds, policy))
     if settings.handler is not None:
         targets.append(HandlerTarget(settings.handler))
     return targets
@@ -185,7 +192,7 @@ def check_targets(config: WorkersConfig) -> None:
     """
     settings = config.dead_letters
     if settings.webhook_url is not None:
-        url = urlsplit(settings.webhook_url)
+        url = urlsplit(settings.webhook_url.get_secret_value())
         if url.scheme not in ("http", "https") or not url.hostname:
             raise ConfigError(
                 "dead_letters.webhook_url is no URL that can be sent to",
@@ -212,7 +219,10 @@ def load_handler(path: str) -> Handler:
         found: object = importlib.import_module(module_name)
         for part in name.split("."):
             found = getattr(found, part)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        # A script that is imported may call sys.exit().
         raise ConfigError(
             f"dead_letters.handler {path!r} cannot be imported: {error_text(error)}", hint=hint
         ) from error

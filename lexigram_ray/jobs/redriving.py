@@ -90,7 +90,8 @@ class Redriven:
         jobs: That try them again, in the order in which they were made.
         retried: Letters that these jobs try again.
         scheduled: Letters that the dead-letter actor retries at their times.
-        refused: Letters that are not retried, and why (an `Obstacle`).
+        refused: Letters that are not retried, and why (an `Obstacle`); without their attempts, as
+            there may be many of them.
     """
 
     jobs: tuple[Job, ...] = ()
@@ -164,14 +165,32 @@ def redrive(
     if limit is not None and limit < 1:
         raise UsageError(f"a limit of {limit} letters retries none", hint="use 1 or more")
     begin = now or datetime.now(UTC)
-    done = Redriven()
+    done = _Done()
     letters = store.dead_letters.each(which)
     while page := list(islice(letters, _page_size(done, limit))):
         if spacing is None:
-            done = _retry_now(store, done, page, staged)
+            _retry_now(store, done, page, staged)
         else:
-            done = _schedule(store, done, plan(store, page, staged=staged), begin, spacing)
-    return done
+            _schedule(store, done, plan(store, page, staged=staged), begin, spacing)
+    return Redriven(
+        jobs=tuple(done.jobs.values()),
+        retried=done.retried,
+        scheduled=done.scheduled,
+        refused=tuple(done.refused),
+    )
+
+
+@dataclass(slots=True)
+class _Done:
+    """A `Redriven` in the making; its jobs by id."""
+
+    jobs: dict[str, Job] = field(default_factory=dict[str, Job])
+    retried: int = 0
+    scheduled: int = 0
+    refused: list[tuple[DeadLetter, str]] = field(default_factory=list[tuple[DeadLetter, str]])
+
+    def refuse(self, refused: Iterable[tuple[DeadLetter, str]]) -> None:
+        self.refused += [(replace(letter, attempts=()), reason) for letter, reason in refused]
 
 
 @dataclass(slots=True)
@@ -246,39 +265,33 @@ def _spacing(per_minute: float) -> timedelta:
     return timedelta(minutes=1 / per_minute)
 
 
-def _page_size(done: Redriven, limit: int | None) -> int:
+def _page_size(done: _Done, limit: int | None) -> int:
     left = LETTERS_AT_ONCE if limit is None else limit - done.retried - done.scheduled
     return min(LETTERS_AT_ONCE, max(0, left))
 
 
-def _retry_now(
-    store: Store, done: Redriven, letters: Sequence[DeadLetter], staged: Path
-) -> Redriven:
+def _retry_now(store: Store, done: _Done, letters: Sequence[DeadLetter], staged: Path) -> None:
     with retrying_turn(store):
         # As they are now: an actor may have retried them since they were read.
         which = LetterFilter(ids=_ids(letters), statuses=())
         redrive = plan(store, store.dead_letters.each(which), staged=staged)
         made = store.dead_letters.retry(redrive.retries)
-    jobs = {job.id: job for job in done.jobs} | {job.id: job for job, _ in made}
-    return replace(
-        done,
-        jobs=tuple(jobs.values()),
-        retried=done.retried + len(redrive.letter_ids),
-        refused=done.refused + redrive.refused,
-    )
+    done.jobs |= {job.id: job for job, _ in made}
+    # Some may have been closed since they were read.
+    mine = LetterFilter(ids=tuple(redrive.letter_ids), statuses=(LetterStatus.RETRYING,))
+    done.retried += store.dead_letters.count(mine) if made else 0
+    done.refuse(redrive.refused)
 
 
 def _schedule(
-    store: Store, done: Redriven, redrive: Redrive, begin: datetime, spacing: timedelta
-) -> Redriven:
+    store: Store, done: _Done, redrive: Redrive, begin: datetime, spacing: timedelta
+) -> None:
     times = {
         letter_id: begin + spacing * (done.scheduled + place)
         for place, letter_id in enumerate(redrive.letter_ids)
     }
-    scheduled = store.dead_letters.schedule(times, asked=True) if times else 0
-    return replace(
-        done, scheduled=done.scheduled + scheduled, refused=done.refused + redrive.refused
-    )
+    done.scheduled += store.dead_letters.schedule(times, asked=True) if times else 0
+    done.refuse(redrive.refused)
 
 
 def _ids(letters: Iterable[DeadLetter]) -> tuple[str, ...]:

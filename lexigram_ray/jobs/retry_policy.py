@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 
 from lexigram_ray.core.config import WorkersConfig
+from lexigram_ray.core.ids import hash_text
 from lexigram_ray.core.types import FailureCategory
 
 NEVER = frozenset({FailureCategory.INVALID_INPUT, FailureCategory.PERMANENT})
@@ -75,8 +76,8 @@ class RetryPolicy:
             category: Of the failure.
             retry_count: Retries that have failed; one that a server put off is none of them.
             retry_after: Seconds that the failure's own server asked for: never less is waited.
-            jitter: Between 0 and 1; half of the wait depends on it, so that what failed together
-                does not return together.
+            jitter: Between 0 and 1; half of the wait depends on it, so that jobs that failed
+                together do not return together.
         """
         if retry_count >= self.max_retries(category):
             return None
@@ -89,6 +90,16 @@ def due_at(failed_at: datetime, wait_seconds: float, now: datetime) -> datetime:
     """Return when a letter is due that failed at one time and is looked at now.
 
     A failure that seems to lie in the future, because the clock was set back since, counts from
-    now on: it is retried late rather than early.
+    now on: it is retried late rather than early. One that seems older than it is, because the clock
+    was set forward, is retried early; never before now.
     """
     return max(now, min(failed_at, now) + timedelta(seconds=wait_seconds))
+
+
+def jitter_of(job_id: str, retry_count: int) -> float:
+    """Return a number from 0 to 1, the same one for all that failed in a job as often.
+
+    They are retried together, as one job; what failed in other jobs is not.
+    """
+    digits = hash_text(f"{job_id}:{retry_count}")[:8]
+    return int(digits, 16) / 0xFFFF_FFFF

@@ -45,8 +45,9 @@ class DeadLetterActor:
         return self._name
 
     def describe(self) -> dict[str, object]:
-        """Return where it runs, and with which settings."""
+        """Return where it runs, with which settings, and whether it does all its duties."""
         return {
+            "is_whole": all(thread.is_alive() for thread in self._threads),
             "pid": os.getpid(),
             "node": socket.gethostname(),
             "settings_key": self._settings_key,

@@ -230,9 +230,9 @@ def _ask(name: str, seconds: float) -> dict[str, Any]:
 
 
 def _settings_key(config: WorkersConfig) -> str:
-    secret = config.embedding.server.api_key
-    told = [config.model_dump(mode="json"), secret.get_secret_value() if secret else ""]
-    return hash_text(json.dumps(told, sort_keys=True))
+    secrets = config.embedding.server.api_key, config.dead_letters.webhook_url
+    hidden = [secret.get_secret_value() if secret else "" for secret in secrets]
+    return hash_text(json.dumps([config.model_dump(mode="json"), *hidden], sort_keys=True))
 
 
 def _end_kept(name: str) -> None:

@@ -29,6 +29,7 @@ from lexigram_ray.jobs.letter_sweep import Sweeper
 from lexigram_ray.jobs.records import Job
 from lexigram_ray.jobs.redriving import Obstacle, Redriven, plan, redrive
 from lexigram_ray.jobs.requests import ingest_request_of
+from lexigram_ray.jobs.retry_policy import RetryPolicy
 from lexigram_ray.jobs.retrying import retry
 from lexigram_ray.jobs.store import Store
 from tests.contract.store_data import NOW, Clock, child, line_from
@@ -235,11 +236,50 @@ def test_a_due_letter_whose_file_is_gone_waits_and_stands_in_nobodys_way(
 
     assert (swept.retried, swept.put_off) == (1, 1)
     [waiting] = letters_of(store, OPEN)
-    assert (waiting.origin, waiting.retry_count) == (str(gone), 0)
+    assert (waiting.origin, waiting.retry_count) == (str(gone), 1)
     assert sweeper.look_for_due().put_off == 0
     gone.touch()
     clock.advance(3_601)
     assert sweeper.look_for_due().retried == 1
+
+
+@pytest.mark.parametrize(("asked", "looks"), [(False, 5), (True, 5)])
+def test_a_file_that_stays_gone_is_given_up_and_told_of(
+    store: Store, clock: Clock, tmp_path: Path, *, asked: bool, looks: int
+) -> None:
+    failed_job(store, failure(tmp_path / "gone.txt"), spec=ingest_spec(tmp_path))
+    [letter] = letters_of(store)
+    if asked:
+        store.dead_letters.schedule({letter.id: NOW}, asked=True)
+    config = load_config(state_dir=tmp_path)
+    sweeper = Sweeper(config, store, clock, lambda: 1.0)
+
+    put_off = 0
+    for _ in range(20):
+        put_off += sweeper.look().put_off
+        clock.advance(3_601)
+
+    [letter] = letters_of(store, OPEN)
+    assert (put_off, letter.retry_count, letter.next_retry_at) == (looks, 5, None)
+    limits = RetryPolicy.of(config).limits
+    assert [each.id for each in store.dead_letters.to_notify(limits, 10)] == [letter.id]
+
+
+def test_automatic_retries_wait_for_no_plan_however_late_it_is(
+    store: Store, clock: Clock, tmp_path: Path
+) -> None:
+    [own] = files(tmp_path, 1, "own")
+    planned = files(tmp_path, 1_001)
+    failed_job(store, *map(failure, planned), spec=ingest_spec(tmp_path))
+    redriven(store, per_minute=60.0, now=NOW - timedelta(days=1))
+    failed_job(store, failure(own), spec=ingest_spec(own))
+    sweeper = Sweeper(load_config(state_dir=tmp_path), store, clock, lambda: 1.0)
+    sweeper.look()
+    clock.advance(61)
+
+    sweeper.look_for_due()
+
+    assert str(own) in {letter.origin for letter in letters_of(store, RETRYING)}
 
 
 def test_jobs_retry_of_what_failed_marks_its_letters(store: Store, tmp_path: Path) -> None:

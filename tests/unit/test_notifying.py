@@ -24,6 +24,7 @@ from lexigram_ray.jobs.notifying import Notifier, Told
 from lexigram_ray.jobs.store import Store
 
 HANDLERS = """
+import asyncio
 import threading
 from pathlib import Path
 
@@ -40,6 +41,12 @@ def refuse_first(letter):
 def hang(letter):
     told.append(letter.subject_id)
     release.wait()
+
+def leave(letter):
+    raise SystemExit(3)
+
+async def cancelled(letter):
+    raise asyncio.CancelledError
 
 no_function = 3
 """
@@ -193,6 +200,62 @@ def test_a_letter_that_one_of_two_has_taken_is_told_only_to_the_other(
 
     assert sorted(handlers.told) == ["1", "1", "2"]
     assert len(receiver.got) == 2
+
+
+def test_one_that_is_gone_keeps_no_letter_from_the_other(
+    tmp_path: Path, receiver: Receiver, handlers: Any
+) -> None:
+    receiver.statuses = [503]
+    desk = Desk(tmp_path, webhook_url=receiver.url, handler="my_handlers:take")
+    with desk.store:
+        desk.fail(*range(150))
+
+        # The webhook is asked once, and left alone; a look reads 100 letters.
+        assert [desk.look(), desk.look()] == [Told(postponed=100), Told(postponed=50)]
+        assert (len(receiver.got), len(handlers.told)) == (1, 150)
+        looks = [desk.look(3), desk.look()]
+
+    assert sum(look.told for look in looks) == 150
+    assert (len(receiver.got), len(handlers.told)) == (151, 150)
+
+
+def test_a_letter_that_always_makes_the_server_fail_keeps_no_other_back(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    receiver.statuses = [500]
+    desk = Desk(tmp_path, webhook_url=receiver.url)
+    with desk.store:
+        desk.fail(1, 2, 3)
+        assert desk.look() == Told(postponed=1)
+        receiver.statuses = [204, 204, 500]
+
+        assert desk.look(2) == Told(told=2, postponed=1)
+
+
+@pytest.mark.parametrize("status", [301, 401, 403, 404])
+def test_a_server_that_is_not_the_right_one_is_not_asked_for_every_letter(
+    tmp_path: Path, receiver: Receiver, status: int
+) -> None:
+    receiver.statuses = [status]
+    desk = Desk(tmp_path, webhook_url=receiver.url)
+    with desk.store:
+        desk.fail(*range(9))
+
+        assert [desk.look(), desk.look()] == [Told(postponed=1), Told()]
+    assert len(receiver.got) == 1
+
+
+@pytest.mark.parametrize("handler", ["my_handlers:leave", "my_handlers:cancelled", "leaving:take"])
+@pytest.mark.usefixtures("handlers")
+def test_a_function_that_ends_its_program_ends_only_its_own_call(
+    tmp_path: Path, handler: str
+) -> None:
+    (tmp_path / "leaving.py").write_text("raise SystemExit(1)")
+    desk = Desk(tmp_path, handler=handler)
+    with desk.store:
+        desk.fail(1)
+
+        assert desk.look() == Told(postponed=1)
 
 
 def test_a_function_that_hangs_is_left_alone_until_it_has_ended(

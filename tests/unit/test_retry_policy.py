@@ -167,8 +167,11 @@ class Life:
             self.advance(15)
         return waited
 
+    def letters(self) -> list[DeadLetter]:
+        return list(self.store.dead_letters.each(LetterFilter()))
+
     def letter(self) -> DeadLetter:
-        [letter] = self.store.dead_letters.each(LetterFilter())
+        [letter] = self.letters()
         return letter
 
 
@@ -201,6 +204,33 @@ def test_a_server_that_says_when_is_heeded_and_that_costs_no_retry(tmp_path: Pat
         assert len(waited) >= 8
         assert all(200 <= seconds <= 230 for seconds in waited)
         assert life.letter().retry_count == 0
+
+
+def test_what_failed_in_one_job_is_retried_as_one_job_each_time(tmp_path: Path) -> None:
+    life = Life(tmp_path, FailureCategory.TRANSIENT, None)
+    failures = [replace(life.failure, subject_id=str(number)) for number in range(2, 40)]
+    with life.store:
+        [first] = life.store.list_jobs()[0]
+        for failure in failures:
+            life.store.dead_letters.add("ingest", "papers", first.id, [failure])
+            life.advance(0.1)
+        times: list[int] = []
+        for _ in range(3):
+            life.sweepers[0].look()
+            life.advance(4 * HOUR)
+            life.sweepers[0].look()
+            pending, _ = life.store.list_jobs(status=JobStatus.PENDING)
+            times.append(len({each.next_retry_at for each in life.letters()}))
+            [job] = pending
+            for failure in [life.failure, *failures]:
+                life.store.dead_letters.add("ingest", "papers", job.id, [failure])
+                life.advance(0.1)
+            ended(life.store, job, JobStatus.COMPLETED)
+
+            life.sweepers[0].look()
+            assert len({each.next_retry_at for each in life.letters()}) == 1
+
+        assert times == [1, 1, 1]
 
 
 @settings(
