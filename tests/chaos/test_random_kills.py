@@ -14,7 +14,8 @@ from tests.command_line import Result, run_cli, start_cli
 from tests.integration.processes import ended
 from tests.tables import assert_nothing_twice, assert_same, read
 
-pytestmark = [pytest.mark.slow, pytest.mark.ray]
+# `make chaos` kills workers too, and many more: these are for whoever looks for one fault.
+pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.chaos]
 
 ON_RAY = {"LEX_AI_WORKERS__RUNTIME__INLINE_SECONDS": "0"}
 SEED = 20261124
@@ -33,7 +34,7 @@ class Trial:
     "trial",
     [
         pytest.param(Trial(200, 5, (2.0, 3.0)), id="5-kills"),
-        pytest.param(Trial(500, 15, (2.0, 4.0)), id="15-kills", marks=pytest.mark.chaos),
+        pytest.param(Trial(500, 15, (2.0, 4.0)), id="15-kills"),
     ],
 )
 def test_workers_killed_at_random_lose_no_row_and_double_none(
