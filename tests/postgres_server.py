@@ -216,8 +216,7 @@ def postgres_server() -> PostgresServer:
 def postgres_ends_with_the_session() -> Iterator[None]:
     """Import it into each conftest or test module that uses the server."""
     yield
-    while _started:
-        _started.pop().end()
+    end_all_servers()
 
 
 def _programs() -> Path:
@@ -240,3 +239,9 @@ def _user() -> pwd.struct_passwd | None:
 def _end_with_parent() -> None:
     # A test runner that is killed runs no fixture's end.
     ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGINT)
+
+
+def end_all_servers() -> None:
+    """End what this process has started."""
+    while _started:
+        _started.pop().end()

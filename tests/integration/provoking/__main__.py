@@ -12,7 +12,7 @@ from pathlib import Path
 import ray
 
 from tests.integration.provoking.catalog import all_cases, provoked, written
-from tests.postgres_server import _started
+from tests.postgres_server import end_all_servers
 
 LIST = Path(__file__).parents[2] / "unit" / "provoked_errors.json"
 
@@ -25,8 +25,7 @@ def main() -> None:
         listed = [written(case, provoked(case)) for case in all_cases(with_ray=True)]
     finally:
         ray.shutdown()
-        while _started:
-            _started.pop().end()
+        end_all_servers()
     LIST.write_text(json.dumps(listed, indent=1, ensure_ascii=True) + "\n")
 
 
