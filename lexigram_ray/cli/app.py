@@ -18,8 +18,8 @@ from lexigram_ray.cli.dlq import dlq_app
 from lexigram_ray.cli.doctor import doctor
 from lexigram_ray.cli.embed import embed
 from lexigram_ray.cli.error_edge import report
-from lexigram_ray.cli.exit_codes import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE
-from lexigram_ray.cli.help_text import help_of
+from lexigram_ray.cli.exit_codes import EXIT_DONE, EXIT_INTERRUPTED
+from lexigram_ray.cli.help_text import help_of, refuse_without_command
 from lexigram_ray.cli.ingest import ingest
 from lexigram_ray.cli.invocation import (
     PROGRAM,
@@ -130,9 +130,7 @@ def root(
     from `ai_workers:` in ./application.yaml, with LEX_AI_WORKERS__* over it and options over both.
     """
     Invocation.of(ctx, state, config, json=json, debug=debug)
-    if ctx.invoked_subcommand is None:
-        typer.echo(ctx.get_help(), err=True)
-        raise typer.Exit(EXIT_USAGE)
+    refuse_without_command(ctx)
 
 
 app.callback(help=help_of(root))(root)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lexigram_ray.cli.exit_codes import EXIT_USAGE
-from lexigram_ray.cli.help_text import help_of
+from lexigram_ray.cli.help_text import help_of, refuse_without_command
 from lexigram_ray.cli.invocation import (
     ConfigOption,
     DebugOption,
@@ -39,9 +38,7 @@ def cache(ctx: typer.Context) -> None:
       lexigram-ray cache clean --unused-for 90d
       lexigram-ray cache clear
     """
-    if ctx.invoked_subcommand is None:
-        typer.echo(ctx.get_help(), err=True)
-        raise typer.Exit(EXIT_USAGE)
+    refuse_without_command(ctx)
 
 
 def show_cache(

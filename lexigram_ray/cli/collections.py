@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lexigram_ray.cli.exit_codes import EXIT_USAGE
-from lexigram_ray.cli.help_text import help_of
+from lexigram_ray.cli.help_text import help_of, refuse_without_command
 from lexigram_ray.cli.invocation import (
     ConfigOption,
     DebugOption,
@@ -37,9 +36,7 @@ def collections(ctx: typer.Context) -> None:
       lexigram-ray collections show papers
       lexigram-ray collections drop papers
     """
-    if ctx.invoked_subcommand is None:
-        typer.echo(ctx.get_help(), err=True)
-        raise typer.Exit(EXIT_USAGE)
+    refuse_without_command(ctx)
 
 
 def list_collections(

@@ -9,8 +9,7 @@ import typer
 
 from lexigram_ray.cli.dlq_actions import archive_letters, delete_letters
 from lexigram_ray.cli.dlq_retry import retry_letters
-from lexigram_ray.cli.exit_codes import EXIT_USAGE
-from lexigram_ray.cli.help_text import help_of
+from lexigram_ray.cli.help_text import help_of, refuse_without_command
 from lexigram_ray.cli.invocation import (
     ConfigOption,
     DebugOption,
@@ -19,6 +18,7 @@ from lexigram_ray.cli.invocation import (
     StateOption,
     env,
 )
+from lexigram_ray.cli.job_options import CursorOption, TracebackOption
 from lexigram_ray.cli.letter_filters import (
     Asked,
     CategoryOption,
@@ -32,6 +32,7 @@ from lexigram_ray.cli.letter_filters import (
     find_letter,
     open_for,
 )
+from lexigram_ray.cli.output import say
 
 if TYPE_CHECKING:
     from lexigram_ray.core.config import WorkersConfig
@@ -54,9 +55,7 @@ def dlq(ctx: typer.Context) -> None:
 
     A dead letter is one document, row or job that failed. It closes by itself once that succeeds.
     """
-    if ctx.invoked_subcommand is None:
-        typer.echo(ctx.get_help(), err=True)
-        raise typer.Exit(EXIT_USAGE)
+    refuse_without_command(ctx)
 
 
 def list_letters(
@@ -75,15 +74,7 @@ def list_letters(
             "--limit", min=1, max=1000, metavar="N", envvar=env("limit"), help="Most letters shown."
         ),
     ] = 20,
-    cursor: Annotated[
-        str | None,
-        typer.Option(
-            "--cursor",
-            metavar="NEXT",
-            envvar=env("cursor"),
-            help="Go on where a page ended: its `next`.",
-        ),
-    ] = None,
+    cursor: CursorOption = None,
     state: StateOption = None,
     config: ConfigOption = None,
     json: JsonOption = False,
@@ -124,20 +115,19 @@ def list_letters(
     print_letters(page, policy.max_retries, datetime.now(UTC))
     if following is not None:
         more = ("--limit", str(limit), "--cursor", following)
-        _say("more with", invocation.suggest("dlq", "list", *asked.words(), *more))
-        _say("by cause with", invocation.suggest("dlq", "groups", *asked.words()))
+        line = invocation.suggest("dlq", "list", *asked.words(), *more)
+        say(line, label="more with", style="cyan")
+        line = invocation.suggest("dlq", "groups", *asked.words())
+        say(line, label="by cause with", style="cyan")
     elif len(page) == 1:
-        _say("more with", invocation.suggest("dlq", "show", page[0].id))
+        say(invocation.suggest("dlq", "show", page[0].id), label="more with", style="cyan")
 
 
 def show_letter(
     ctx: typer.Context,
     letter_id: LetterArgument,
     *,
-    tracebacks: Annotated[
-        bool,
-        typer.Option("--traceback", envvar=env("traceback"), help="Show the errors' tracebacks."),
-    ] = False,
+    tracebacks: TracebackOption = False,
     state: StateOption = None,
     config: ConfigOption = None,
     json: JsonOption = False,
@@ -232,20 +222,12 @@ def _groups(invocation: Invocation, asked: Asked) -> list[LetterGroup]:
 
 
 def _say_none(asked: Asked, invocation: Invocation, *, is_part: bool) -> None:
-    from lexigram_ray.cli.output import say
-
     if is_part or asked.filters:
         say("no dead letter is like that", label="note")
         if is_part or asked.status != "all":
-            _say("try", invocation.suggest("dlq", "list", "--status", "all"))
+            say(invocation.suggest("dlq", "list", "--status", "all"), label="try", style="cyan")
     else:
         say("no dead letter is open", label="note")
-
-
-def _say(label: str, line: str) -> None:
-    from lexigram_ray.cli.output import say
-
-    say(line, label=label, style="cyan")
 
 
 dlq_app.callback(help=help_of(dlq))(dlq)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,29 +26,21 @@ from lexigram_ray.cli.letter_filters import (
     CauseOption,
     CodeOption,
     CollectionOption,
+    DryRunOption,
     JobOption,
     LettersArgument,
     OlderOption,
     StatusName,
     open_for,
 )
-from lexigram_ray.cli.letter_refusals import IDS_NAMED, Refusals
+from lexigram_ray.cli.letter_refusals import IDS_NAMED, Refusals, answer_dry_run
 from lexigram_ray.cli.output import count, is_terminal, say, write_line
 from lexigram_ray.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from lexigram_ray.jobs.dead_letters import DeadLetters
     from lexigram_ray.jobs.letter_records import LetterFilter
     from lexigram_ray.jobs.store import Store
-
-DryRunOption = Annotated[
-    bool, typer.Option("--dry-run", envvar=env("dry-run"), help="Only say what would be done.")
-]
-
-RETRIED = "a job tries it again: cancel that one first, or wait for its end"
-CLOSED = "it is closed already"
-NOT_TO_ARCHIVE = {"retrying": RETRIED, "addressed": CLOSED, "archived": CLOSED}
-"""Why letters stay as they are, by status."""
-NOT_TO_DELETE = {"retrying": RETRIED}
 
 
 def archive_letters(
@@ -90,13 +82,7 @@ def archive_letters(
         job=job,
         fingerprint=fingerprint,
     )
-    asked = asked.checked("archive", ctx)
-    with open_for(asked, invocation, invocation.load_config()) or nullcontext() as store:
-        chosen = _choose(store, asked, NOT_TO_ARCHIVE)
-        if dry_run:
-            return _answer_dry_run(chosen, asked, invocation, "archived")
-        done = store.dead_letters.archive(chosen.which) if store and chosen.number else 0
-    return _answer(done, chosen, asked, invocation, "archived")
+    return _act(ARCHIVE, asked.checked("archive", ctx), invocation, dry_run=dry_run)
 
 
 def delete_letters(
@@ -145,16 +131,36 @@ def delete_letters(
         job=job,
         fingerprint=fingerprint,
     )
-    asked = asked.checked("delete", ctx)
-    with open_for(asked, invocation, invocation.load_config()) or nullcontext() as store:
-        chosen = _choose(store, asked, NOT_TO_DELETE)
-        if dry_run:
-            return _answer_dry_run(chosen, asked, invocation, "deleted")
-        if chosen.number and not yes:
-            _confirm(chosen)
-        # A filter without states stands for all of them: where nothing is free, nothing is asked.
-        done = store.dead_letters.delete(chosen.which) if store and chosen.number else 0
-    return _answer(done, chosen, asked, invocation, "deleted")
+    return _act(DELETE, asked.checked("delete", ctx), invocation, dry_run=dry_run, asks=not yes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Action:
+    """What is done to dead letters.
+
+    Attributes:
+        done: What they are then, such as `archived`.
+        obstacles: Why letters stay as they are, by status.
+        do: Does it to all that match, and returns how many there were.
+    """
+
+    done: str
+    obstacles: Mapping[str, str]
+    do: Callable[[DeadLetters, LetterFilter], int]
+
+
+RETRIED = "a job tries it again: cancel that one first, or wait for its end"
+CLOSED = "it is closed already"
+ARCHIVE = _Action(
+    done="archived",
+    obstacles={"retrying": RETRIED, "addressed": CLOSED, "archived": CLOSED},
+    do=lambda letters, which: letters.archive(which),
+)
+DELETE = _Action(
+    done="deleted",
+    obstacles={"retrying": RETRIED},
+    do=lambda letters, which: letters.delete(which),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,21 +168,39 @@ class _Chosen:
     """What a command is about to change.
 
     Attributes:
-        which: Only letters that can be changed; where they are not named, none that fails after
-            they were counted: nobody has agreed to lose that one.
+        which: Only letters that can be changed, and None where there is none; where they are not
+            named, none that fails after they were counted: nobody has agreed to lose that one.
         number: Of these letters, when they were counted.
+        refusals: The others.
     """
 
-    which: LetterFilter
-    number: int
-    refusals: Refusals
+    which: LetterFilter | None = None
+    number: int = 0
+    refusals: Refusals = field(default_factory=Refusals)
 
 
-def _choose(store: Store | None, asked: Asked, obstacles: Mapping[str, str]) -> _Chosen:
-    from lexigram_ray.jobs.letter_records import LetterFilter
+def _act(
+    action: _Action, asked: Asked, invocation: Invocation, *, dry_run: bool, asks: bool = False
+) -> int:
+    with open_for(asked, invocation, invocation.load_config()) or nullcontext() as store:
+        chosen = _Chosen() if store is None else _choose(store, asked, action.obstacles)
+        if dry_run:
+            return answer_dry_run(
+                chosen.number,
+                chosen.refusals,
+                invocation,
+                what=action.done,
+                are_named=bool(asked.ids),
+            )
+        done = 0
+        if store is not None and chosen.which is not None:
+            if asks:
+                _confirm(chosen)
+            done = action.do(store.dead_letters, chosen.which)
+    return _answer(done, chosen, asked, invocation, action.done)
 
-    if store is None:
-        return _Chosen(which=LetterFilter(), number=0, refusals=Refusals())
+
+def _choose(store: Store, asked: Asked, obstacles: Mapping[str, str]) -> _Chosen:
     now, letters = datetime.now(UTC), store.dead_letters
     asked_for = asked.to_filter(store, now)
     refusals = Refusals()
@@ -186,10 +210,13 @@ def _choose(store: Store | None, asked: Asked, obstacles: Mapping[str, str]) -> 
             named, _ = letters.page(refused, limit=IDS_NAMED, cursor=None)
             refusals.count(obstacles[status], number, [letter.id for letter in named])
     free = tuple(status for status in asked_for.statuses if status not in obstacles)
+    if not free:
+        return _Chosen(refusals=refusals)
     which = replace(asked_for, statuses=free)
     if not asked.ids and which.older_than is None:
         which = replace(which, older_than=now)
-    return _Chosen(which=which, number=letters.count(which) if free else 0, refusals=refusals)
+    number = letters.count(which)
+    return _Chosen(which=which if number else None, number=number, refusals=refusals)
 
 
 def _confirm(chosen: _Chosen) -> None:
@@ -213,17 +240,4 @@ def _answer(done: int, chosen: _Chosen, asked: Asked, invocation: Invocation, ve
         return code
     write_line(sys.stdout, f"{verb} {count(done, 'dead letter')}")
     chosen.refusals.say()
-    return code
-
-
-def _answer_dry_run(chosen: _Chosen, asked: Asked, invocation: Invocation, verb: str) -> int:
-    refusals = chosen.refusals
-    code = refusals.exit_code(chosen.number, are_named=bool(asked.ids))
-    if invocation.json:
-        answer = {"dry_run": True, "eligible": chosen.number, "refused": refusals.to_list()}
-        invocation.answer(answer)
-        return code
-    write_line(sys.stdout, f"{count(chosen.number, 'dead letter')} would be {verb}")
-    refusals.say()
-    say("nothing was changed: run it without --dry-run", label="dry run")
     return code

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from lexigram_ray.cli.job_words import at
+from lexigram_ray.cli.job_words import at, local_time
 from lexigram_ray.cli.letter_words import ADVICE, RESOLUTIONS, STYLES, one_line
-from lexigram_ray.cli.output import count, paint, printable, say, write_line
+from lexigram_ray.cli.output import paint, print_tracebacks, printable, say, write_line
 from lexigram_ray.jobs.letter_records import LetterStatus, Subject
 
 if TYPE_CHECKING:
@@ -42,7 +42,9 @@ def print_page(
         write_line(sys.stdout, "")
         _print_attempts(letter.attempts)
     if tracebacks:
-        _print_tracebacks(letter.attempts)
+        of = len(letter.attempts)
+        named = [(f"failure {n} of {of}", a.traceback) for n, a in enumerate(letter.attempts, 1)]
+        print_tracebacks(named, "failure")
 
 
 def say_next(
@@ -103,23 +105,11 @@ def _retries(failed: int, at_most: int) -> str:
 def _print_attempts(attempts: Sequence[LetterAttempt]) -> None:
     """Print the failures, two lines each: an error is too long for a column."""
     for number, attempt in enumerate(attempts, 1):
-        when = f"{attempt.at.astimezone():%Y-%m-%d %H:%M:%S %Z}"
         what = paint(printable(attempt.code), "red", sys.stdout)
         where = f"in job {printable(attempt.job_id)}"
+        when = local_time(attempt.at)
         write_line(sys.stdout, f"failure {number}: {when}, {what} ({attempt.category}) {where}")
         write_line(sys.stdout, f"  {printable(one_line(attempt.error))}")
-
-
-def _print_tracebacks(attempts: Sequence[LetterAttempt]) -> None:
-    kept = [(number, each) for number, each in enumerate(attempts, 1) if each.traceback]
-    for number, attempt in kept:
-        write_line(sys.stdout, "")
-        write_line(sys.stdout, f"traceback of failure {number} of {len(attempts)}:")
-        for line in attempt.traceback.splitlines():
-            write_line(sys.stdout, f"  {printable(line)}")
-    if not kept:
-        write_line(sys.stdout, "")
-        write_line(sys.stdout, f"no traceback was kept of {count(len(attempts), 'failure')}")
 
 
 def _steps(
@@ -132,14 +122,12 @@ def _steps(
             yield "note", ADVICE[letter.category]
             yield "retry with", invocation.suggest("dlq", "retry", letter.id)
             yield "or set it aside", invocation.suggest("dlq", "archive", letter.id)
-            if not has_workers:
-                yield "note", "nothing works on retries yet: the next line starts what does"
-                yield "try", invocation.suggest("up")
         case LetterStatus.RETRYING:
             job_id = letter.retry_job_id or letter.job_id
             yield "watch with", invocation.suggest("jobs", "watch", job_id)
-            if not has_workers:
-                yield "note", "nothing works on retries yet: the next line starts what does"
-                yield "try", invocation.suggest("up")
         case LetterStatus.ADDRESSED | LetterStatus.ARCHIVED:
             yield "its job", invocation.suggest("jobs", "show", letter.job_id)
+            return
+    if not has_workers:
+        yield "note", "nothing works on retries yet: the next line starts what does"
+        yield "try", invocation.suggest("up")

@@ -26,19 +26,19 @@ from lexigram_ray.cli.letter_filters import (
     CauseOption,
     CodeOption,
     CollectionOption,
+    DryRunOption,
     JobOption,
     LettersArgument,
     OlderOption,
     open_for,
 )
-from lexigram_ray.cli.letter_refusals import Refusals
+from lexigram_ray.cli.letter_refusals import Refusals, answer_dry_run
 from lexigram_ray.cli.output import count, duration, printable, say, write_line
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from lexigram_ray.core.config import WorkersConfig
-    from lexigram_ray.jobs.letter_records import LetterFilter
     from lexigram_ray.jobs.redriving import Redriven
     from lexigram_ray.jobs.store import Store
 
@@ -75,10 +75,7 @@ def retry_letters(
             help="So many a minute, done by `lexigram-ray up`; without it, all at once.",
         ),
     ] = None,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", envvar=env("dry-run"), help="Only say what would be retried."),
-    ] = False,
+    dry_run: DryRunOption = False,
     state: StateOption = None,
     config: ConfigOption = None,
     json: JsonOption = False,
@@ -110,24 +107,20 @@ def retry_letters(
     settings = invocation.load_config()
     staged = settings.paths.staged
     with open_for(asked, invocation, settings) or nullcontext() as store:
-        which = None if store is None else asked.to_filter(store, datetime.now(UTC))
         if dry_run:
-            return _answer_dry_run(_plan(store, which, staged, limit), asked, invocation)
-        done = _redrive(store, which, staged, rate, limit)
+            return _answer_dry_run(_plan(store, asked, staged, limit), asked, invocation)
+        done = _redrive(store, asked, staged, rate, limit)
     return _answer(done, asked, invocation, settings, rate)
 
 
 def _redrive(
-    store: Store | None,
-    which: LetterFilter | None,
-    staged: Path,
-    rate: float | None,
-    limit: int | None,
+    store: Store | None, asked: Asked, staged: Path, rate: float | None, limit: int | None
 ) -> Redriven:
     from lexigram_ray.jobs.redriving import Redriven, redrive
 
-    if store is None or which is None:
+    if store is None:
         return Redriven()
+    which = asked.to_filter(store, datetime.now(UTC))
     return redrive(store, which, staged=staged, per_minute=rate, limit=limit)
 
 
@@ -176,12 +169,10 @@ def _say_jobs(done: Redriven) -> None:
 
 
 def _say_next(done: Redriven, invocation: Invocation, config: WorkersConfig) -> None:
-    from lexigram_ray.cli.job_next import is_up
+    from lexigram_ray.cli.job_next import say_what_is_missing
 
-    if not is_up(config):
-        what = "retries at their times" if done.scheduled else "recorded jobs"
-        line = f"nothing works on {what} yet: {invocation.suggest('up')} does"
-        say(line, label="try", style="cyan")
+    work = "retries at their times" if done.scheduled else "recorded jobs"
+    say_what_is_missing(work, config, invocation)
     if done.jobs:
         ids = [job.id for job in done.jobs[:JOBS_SAID]]
         say(invocation.suggest("jobs", "watch", *ids), label="watch with", style="cyan")
@@ -203,15 +194,13 @@ class _Planned:
     refusals: Refusals = field(default_factory=Refusals)
 
 
-def _plan(
-    store: Store | None, which: LetterFilter | None, staged: Path, limit: int | None
-) -> _Planned:
+def _plan(store: Store | None, asked: Asked, staged: Path, limit: int | None) -> _Planned:
     from lexigram_ray.jobs.redriving import LETTERS_AT_ONCE, plan
 
     planned = _Planned()
-    if store is None or which is None:
+    if store is None:
         return planned
-    letters = store.dead_letters.each(which)
+    letters = store.dead_letters.each(asked.to_filter(store, datetime.now(UTC)))
     while (left := LETTERS_AT_ONCE if limit is None else limit - planned.eligible) > 0:
         page = list(islice(letters, min(left, LETTERS_AT_ONCE)))
         if not page:
@@ -224,14 +213,11 @@ def _plan(
 
 
 def _answer_dry_run(planned: _Planned, asked: Asked, invocation: Invocation) -> int:
-    refusals = planned.refusals
-    code = refusals.exit_code(planned.eligible, are_named=bool(asked.ids))
-    if invocation.json:
-        answer = {"dry_run": True, "eligible": planned.eligible, "refused": refusals.to_list()}
-        invocation.answer(answer)
-        return code
     by = f", by {count(planned.jobs, 'job')}" if planned.jobs else ""
-    write_line(sys.stdout, f"{count(planned.eligible, 'dead letter')} would be retried{by}")
-    refusals.say()
-    say("nothing was changed: run it without --dry-run", label="dry run")
-    return code
+    return answer_dry_run(
+        planned.eligible,
+        planned.refusals,
+        invocation,
+        what=f"retried{by}",
+        are_named=bool(asked.ids),
+    )

@@ -17,6 +17,7 @@ from lexigram_ray.cli.output import (
     paint,
     print_table,
     printable,
+    shortened,
     write_line,
 )
 from lexigram_ray.core.types import FailureCategory
@@ -52,7 +53,7 @@ def print_letters(letters: Sequence[DeadLetter], max_retries: MaxRetries, now: d
         _print_blocks(letters, columns)
         return
     columns["SOURCE"] = [one_line(letter.source) for letter in letters]
-    columns["ERROR"] = [_beginning(letter.error, SHOWN_OF_AN_ERROR) for letter in letters]
+    columns["ERROR"] = [shortened(one_line(letter.error), SHOWN_OF_AN_ERROR) for letter in letters]
     print_table(tuple(columns), zip(*columns.values(), strict=True))
 
 
@@ -93,7 +94,8 @@ def print_groups(
         count = paint(f"{group.count:>{width},}", "bold", sys.stdout)
         write_line(sys.stdout, f"{count}  {_headline(group, now)}")
         indent = " " * (width + 2)
-        write_line(sys.stdout, indent + printable(_beginning(group.example, SHOWN_OF_AN_EXAMPLE)))
+        example = shortened(one_line(group.example), SHOWN_OF_AN_EXAMPLE)
+        write_line(sys.stdout, indent + printable(example))
         same = replace(asked, status=None, fingerprint=group.fingerprint)
         line = invocation.suggest("dlq", "retry", *same.words())
         write_line(sys.stdout, f"{indent}{paint('retry with:', 'cyan', sys.stdout)} {line}")
@@ -112,8 +114,3 @@ def _end(source: str, at_most: int) -> str:
     """Return the end of a source, which of a path tells most, and leaves room for the error."""
     shown = printable(one_line(source))
     return shown if len(shown) <= at_most else f"…{shown[1 - at_most :]}"
-
-
-def _beginning(text: str, at_most: int) -> str:
-    shown = one_line(text)
-    return shown if len(shown) <= at_most else f"{shown[: at_most - 1].rstrip()}…"

@@ -88,7 +88,7 @@ def retry_jobs(
     Unchanged documents are not read again, and rows that stand are not embedded again. With --json
     one job is one object, and several are {"items": [...]}.
     """
-    from lexigram_ray.cli.job_next import is_up
+    from lexigram_ray.cli.job_next import say_what_is_missing
     from lexigram_ray.cli.job_words import object_of
     from lexigram_ray.jobs.retrying import retry
 
@@ -102,9 +102,7 @@ def retry_jobs(
         return EXIT_DONE
     for job, each in zip(found, retries, strict=True):
         _print_retry(job, each)
-    if not is_up(settings):
-        line = f"nothing works on recorded jobs yet: {invocation.suggest('up')} does"
-        say(line, label="try", style="cyan")
+    say_what_is_missing("recorded jobs", settings, invocation)
     line = invocation.suggest("jobs", "watch", *(each.job.id for each in retries))
     say(line, label="watch with", style="cyan")
     return EXIT_DONE

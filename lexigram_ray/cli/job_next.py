@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from lexigram_ray.cli.job_words import at, waits_for_a_worker
 from lexigram_ray.cli.output import printable, say
 from lexigram_ray.core.types import JobStatus
-from lexigram_ray.jobs.watching import Counts
+from lexigram_ray.jobs.counts import Counts
 
 if TYPE_CHECKING:
     from lexigram_ray.cli.invocation import Invocation
@@ -25,6 +25,13 @@ def is_up(config: WorkersConfig) -> bool:
 
     noted = noted_cluster(config)
     return noted is not None and noted.is_there()
+
+
+def say_what_is_missing(work: str, config: WorkersConfig, invocation: Invocation) -> None:
+    """Say on stderr what starts what works on this, where nothing does."""
+    if not is_up(config):
+        line = f"nothing works on {work} yet: {invocation.suggest('up')} does"
+        say(line, label="try", style="cyan")
 
 
 def say_next(

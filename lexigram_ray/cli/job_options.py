@@ -1,4 +1,4 @@
-"""Options that `ingest` and `embed` share."""
+"""Options that several commands share, and what those of recorded jobs mean together."""
 
 from __future__ import annotations
 
@@ -52,6 +52,19 @@ NoWaitOption = Annotated[
         envvar=env("no-wait"),
         help="Record the job, print its id and end: `lexigram-ray up` works on it.",
     ),
+]
+CursorOption = Annotated[
+    str | None,
+    typer.Option(
+        "--cursor",
+        metavar="NEXT",
+        envvar=env("cursor"),
+        help="Go on where a page ended: its `next`.",
+    ),
+]
+TracebackOption = Annotated[
+    bool,
+    typer.Option("--traceback", envvar=env("traceback"), help="Show the errors' tracebacks."),
 ]
 PriorityOption = Annotated[
     int | None,

@@ -14,7 +14,14 @@ from lexigram_ray.cli.job_words import (
     seconds_taken,
     style_of,
 )
-from lexigram_ray.cli.output import count, duration, paint, print_table, printable, write_line
+from lexigram_ray.cli.output import (
+    duration,
+    paint,
+    print_table,
+    print_tracebacks,
+    printable,
+    write_line,
+)
 from lexigram_ray.jobs.redaction import HIDDEN, redacted
 from lexigram_ray.jobs.report import Problem, problems_of
 from lexigram_ray.jobs.watching import pace_since_start
@@ -54,7 +61,8 @@ def print_page(
         _print("")
         _print_attempts(attempts, now)
     if tracebacks:
-        _print_tracebacks(attempts)
+        named = [(f"attempt {attempt.number}", attempt.traceback) for attempt in attempts]
+        print_tracebacks(named, "attempt")
     problems = [Problem.from_dict(problem) for problem in problems_of(job)]
     if problems:
         _print("")
@@ -133,18 +141,6 @@ def _outcome(attempt: Attempt) -> str:
     if attempt.outcome is not None:
         return attempt.outcome
     return "its process is gone" if attempt.owner.is_gone() else "running"
-
-
-def _print_tracebacks(attempts: Sequence[Attempt]) -> None:
-    kept = [attempt for attempt in attempts if attempt.traceback]
-    for attempt in kept:
-        _print("")
-        _print(f"traceback of attempt {attempt.number}:")
-        for line in (attempt.traceback or "").splitlines():
-            _print(f"  {printable(line)}")
-    if not kept:
-        _print("")
-        _print(f"no traceback was kept of {count(len(attempts), 'attempt')}")
 
 
 def _without_secrets(value: object, name: str = "") -> object:

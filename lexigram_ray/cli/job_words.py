@@ -7,7 +7,8 @@ from datetime import datetime
 
 from lexigram_ray.cli.output import duration
 from lexigram_ray.core.types import JobStatus
-from lexigram_ray.jobs.records import Counts, Job
+from lexigram_ray.jobs.counts import Counts
+from lexigram_ray.jobs.records import Job
 from lexigram_ray.jobs.watching import Pace
 
 STYLES = {

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from lexigram_ray.cli.exit_codes import EXIT_USAGE
-from lexigram_ray.cli.help_text import help_of
+from lexigram_ray.cli.help_text import help_of, refuse_without_command
 from lexigram_ray.cli.invocation import (
     ConfigOption,
     DebugOption,
@@ -19,7 +18,13 @@ from lexigram_ray.cli.invocation import (
 )
 from lexigram_ray.cli.job_actions import cancel_jobs, retry_jobs
 from lexigram_ray.cli.job_ids import IdArgument, IdsArgument, find_job, find_jobs, open_store
-from lexigram_ray.cli.job_options import JsonProgressOption, NoProgressOption
+from lexigram_ray.cli.job_options import (
+    CursorOption,
+    JsonProgressOption,
+    NoProgressOption,
+    TracebackOption,
+)
+from lexigram_ray.cli.output import say
 from lexigram_ray.core.types import JobStatus
 
 if TYPE_CHECKING:
@@ -40,9 +45,7 @@ def jobs(ctx: typer.Context) -> None:
       lexigram-ray jobs watch 0193579e-1c2d
       lexigram-ray jobs retry 0193579e-1c2d --failed
     """
-    if ctx.invoked_subcommand is None:
-        typer.echo(ctx.get_help(), err=True)
-        raise typer.Exit(EXIT_USAGE)
+    refuse_without_command(ctx)
 
 
 def list_jobs(
@@ -72,15 +75,7 @@ def list_jobs(
             "--limit", min=1, max=1000, metavar="N", envvar=env("limit"), help="Most jobs shown."
         ),
     ] = 20,
-    cursor: Annotated[
-        str | None,
-        typer.Option(
-            "--cursor",
-            metavar="NEXT",
-            envvar=env("cursor"),
-            help="Go on where a page ended: its `next`.",
-        ),
-    ] = None,
+    cursor: CursorOption = None,
     state: StateOption = None,
     config: ConfigOption = None,
     json: JsonOption = False,
@@ -104,17 +99,14 @@ def list_jobs(
     if following is not None:
         options = [word for name, value in filters.items() for word in (f"--{name}", value)]
         more = ("--limit", str(limit), "--cursor", following)
-        _say("more with", invocation.suggest("jobs", "list", *options, *more))
+        say(invocation.suggest("jobs", "list", *options, *more), label="more with", style="cyan")
 
 
 def show_job(
     ctx: typer.Context,
     job_id: IdArgument,
     *,
-    tracebacks: Annotated[
-        bool,
-        typer.Option("--traceback", envvar=env("traceback"), help="Show the errors' tracebacks."),
-    ] = False,
+    tracebacks: TracebackOption = False,
     state: StateOption = None,
     config: ConfigOption = None,
     json: JsonOption = False,
@@ -142,7 +134,8 @@ def show_job(
     print_page(job, attempts, now, tracebacks=tracebacks)
     orphaned = job.status is JobStatus.RUNNING and bool(attempts) and attempts[-1].owner.is_gone()
     if not tracebacks and any(attempt.traceback for attempt in attempts):
-        _say("traceback with", invocation.suggest("jobs", "show", job.id, "--traceback"))
+        line = invocation.suggest("jobs", "show", job.id, "--traceback")
+        say(line, label="traceback with", style="cyan")
     say_next(job, invocation, now, has_workers=is_up(settings), orphaned=orphaned)
 
 
@@ -206,22 +199,15 @@ def _page(
 
 def _print_list(page: Sequence[Job], invocation: Invocation, *, is_part: bool) -> None:
     from lexigram_ray.cli.jobs_table import print_jobs
-    from lexigram_ray.cli.output import say
 
     if page:
         print_jobs(page, datetime.now(UTC))
     elif is_part:
         say("no job is like that", label="note")
-        _say("try", invocation.suggest("jobs", "list"))
+        say(invocation.suggest("jobs", "list"), label="try", style="cyan")
     else:
         say("there are no jobs yet", label="note")
-        _say("try", invocation.suggest("ingest", "PATH", "--collection", "NAME"))
-
-
-def _say(label: str, line: str) -> None:
-    from lexigram_ray.cli.output import say
-
-    say(line, label=label, style="cyan")
+        say(invocation.suggest("ingest", "PATH", "--collection", "NAME"), label="try", style="cyan")
 
 
 jobs_app.callback(help=help_of(jobs))(jobs)

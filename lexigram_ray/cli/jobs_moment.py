@@ -16,7 +16,8 @@ from lexigram_ray.cli.job_words import (
 )
 from lexigram_ray.cli.output import count
 from lexigram_ray.core.types import JobStatus
-from lexigram_ray.jobs.records import Counts, Job
+from lexigram_ray.jobs.counts import Counts
+from lexigram_ray.jobs.records import Job
 from lexigram_ray.jobs.watching import Watched
 
 PHASES = ingest_progress.PHASES | embed_progress.PHASES

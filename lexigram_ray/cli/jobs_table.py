@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from lexigram_ray.cli.job_ids import short_ids
 from lexigram_ray.cli.job_words import age, progress_in_short, seconds_taken, style_of
-from lexigram_ray.cli.output import duration, print_table
+from lexigram_ray.cli.output import duration, print_table, shortened
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -28,9 +28,7 @@ def print_jobs(jobs: Sequence[Job], now: datetime) -> None:
 def error_in_short(error: str | None) -> str:
     """Return the beginning of an error's first line; empty where there is none."""
     first = (error or "").strip().partition("\n")[0]
-    if len(first) <= SHOWN_OF_AN_ERROR:
-        return first
-    return f"{first[: SHOWN_OF_AN_ERROR - 1].rstrip()}…"
+    return shortened(first, SHOWN_OF_AN_ERROR)
 
 
 def _row(job: Job, shown: str, now: datetime) -> tuple[str | Text, ...]:

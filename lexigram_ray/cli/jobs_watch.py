@@ -19,8 +19,8 @@ from lexigram_ray.cli.jobs_table import print_jobs
 from lexigram_ray.cli.output import restore_terminal, write_json_line
 from lexigram_ray.cli.shown_run import exit_code_of
 from lexigram_ray.core.types import JobStatus
+from lexigram_ray.jobs.counts import Counts
 from lexigram_ray.jobs.embed_report import EmbedReport
-from lexigram_ray.jobs.records import Counts
 from lexigram_ray.jobs.report import IngestReport
 from lexigram_ray.jobs.watching import Watched, watch
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from lexigram_ray.cli.ages import parse_past
 from lexigram_ray.cli.id_prefixes import find_by_id, whole_id
 from lexigram_ray.cli.invocation import Invocation, env
 from lexigram_ray.cli.job_ids import find_job, open_store
+from lexigram_ray.cli.times import parse_past
 from lexigram_ray.core.errors import UsageError
 from lexigram_ray.core.types import FailureCategory
 
@@ -88,6 +88,9 @@ CauseOption = Annotated[
 ]
 AllOption = Annotated[
     bool, typer.Option("--all", envvar=env("all"), help="All of them, or all that match.")
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", envvar=env("dry-run"), help="Only say what would be done.")
 ]
 
 

@@ -1,16 +1,18 @@
-"""Dead letters that a command left as they are, by reason."""
+"""Dead letters that a command leaves as they are, by reason, and what a dry run says of that."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lexigram_ray.cli.exit_codes import EXIT_DONE, EXIT_FAILED, EXIT_SOME_FAILED
 from lexigram_ray.cli.job_ids import short_ids
-from lexigram_ray.cli.output import printable, say
+from lexigram_ray.cli.output import count, printable, say, write_line
 
 if TYPE_CHECKING:
+    from lexigram_ray.cli.invocation import Invocation
     from lexigram_ray.jobs.letter_records import DeadLetter
 
 IDS_NAMED = 5
@@ -73,3 +75,24 @@ class Refusals:
 
     def _commonest_first(self) -> list[tuple[str, int]]:
         return sorted(self.counts.items(), key=lambda counted: -counted[1])
+
+
+def answer_dry_run(
+    eligible: int, refusals: Refusals, invocation: Invocation, *, what: str, are_named: bool
+) -> int:
+    """Print what a command would do, and return its exit code.
+
+    Args:
+        eligible: Letters to which it would be done.
+        what: Would be done to them, such as `archived`.
+        are_named: See `Refusals.exit_code`.
+    """
+    code = refusals.exit_code(eligible, are_named=are_named)
+    if invocation.json:
+        answer = {"dry_run": True, "eligible": eligible, "refused": refusals.to_list()}
+        invocation.answer(answer)
+        return code
+    write_line(sys.stdout, f"{count(eligible, 'dead letter')} would be {what}")
+    refusals.say()
+    say("nothing was changed: run it without --dry-run", label="dry run")
+    return code

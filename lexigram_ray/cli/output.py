@@ -118,9 +118,32 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[str | Text]]) ->
     console(sys.stdout).print(table)
 
 
+def print_tracebacks(failures: Sequence[tuple[str, str | None]], noun: str) -> None:
+    """Print on stdout the tracebacks that were kept, or that none was.
+
+    Args:
+        failures: What each is called, such as `attempt 2`, and its traceback, if there is one.
+        noun: What they are, such as `attempt`.
+    """
+    kept = [(name, traceback) for name, traceback in failures if traceback]
+    for name, traceback in kept:
+        write_line(sys.stdout, "")
+        write_line(sys.stdout, f"traceback of {name}:")
+        for line in traceback.splitlines():
+            write_line(sys.stdout, f"  {printable(line)}")
+    if not kept:
+        write_line(sys.stdout, "")
+        write_line(sys.stdout, f"no traceback was kept of {count(len(failures), noun)}")
+
+
 def printable(text: str) -> str:
     r"""Show control characters as `\x1b`: a file's name or text must not steer the terminal."""
     return CONTROLS.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def shortened(text: str, at_most: int) -> str:
+    """Return a text, or its beginning with an ellipsis where it has more characters than that."""
+    return text if len(text) <= at_most else f"{text[: at_most - 1].rstrip()}…"
 
 
 def count(number: int, noun: str) -> str:

@@ -1,4 +1,4 @@
-"""Times as people write them: `10m`, `1h30m`, `2026-05-04T18:00`."""
+"""Times as people write them: `10m`, `1h30m`, `2026-05-04T18:00`; of what has passed, `7d` ago."""
 
 from __future__ import annotations
 
@@ -39,13 +39,44 @@ def parse_time(option: str, text: str, now: datetime) -> datetime:
         UsageError: It is neither, or does not lie ahead within ten years.
     """
     ahead = _duration(text)
-    moment = _iso(option, text) if ahead is None else now + _bounded(option, text, ahead)
+    moment = _date(text) if ahead is None else now + _bounded(option, text, ahead)
+    if moment is None:
+        raise UsageError(
+            f"{option} {text!r} is no time",
+            hint=f"write {option} 2h, or a date and time such as {option} 2026-05-04T18:00",
+        )
     if moment <= now:
         raise UsageError(
             f"{option} {text} is over: it is {now.astimezone().isoformat(timespec='seconds')}",
             hint=f"give a time that is still to come, such as {option} 2h",
         )
     _bounded(option, text, moment - now)
+    return moment
+
+
+def parse_past(option: str, text: str, now: datetime) -> datetime:
+    """Return the moment so long ago, or the one of a date and time.
+
+    Args:
+        now: Aware. A date without a zone is of this machine's.
+
+    Raises:
+        UsageError: It is neither, lies ahead, or is longer than ten years ago.
+    """
+    ago, moment = _duration(text), _date(text)
+    if ago is not None and ago <= LONGEST:
+        moment = now - ago
+    if moment is None:
+        raise UsageError(
+            f"{option} {text!r} is no age",
+            hint=f"write {option} 90s, 30m, 12h, 7d or 2w, or a date such as {option} 2026-05-04",
+        )
+    if moment > now:
+        raise UsageError(
+            f"{option} {text} is still to come: it is "
+            f"{now.astimezone().isoformat(timespec='seconds')}",
+            hint=f"give an age, such as {option} 7d, or a date that has passed",
+        )
     return moment
 
 
@@ -59,14 +90,11 @@ def _duration(text: str) -> timedelta | None:
     return timedelta(seconds=min(seconds, 2 * LONGEST.total_seconds()))
 
 
-def _iso(option: str, text: str) -> datetime:
+def _date(text: str) -> datetime | None:
     try:
         return datetime.fromisoformat(text.strip()).astimezone()
-    except (ValueError, OverflowError) as error:
-        raise UsageError(
-            f"{option} {text!r} is no time",
-            hint=f"write {option} 2h, or a date and time such as {option} 2026-05-04T18:00",
-        ) from error
+    except (ValueError, OverflowError):
+        return None
 
 
 def _bounded(option: str, text: str, ahead: timedelta) -> timedelta:

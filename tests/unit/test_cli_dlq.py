@@ -9,7 +9,6 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from lexigram_ray.cli.ages import parse_past
 from lexigram_ray.cli.dlq_page import print_page, say_next
 from lexigram_ray.cli.dlq_table import print_groups, print_letters
 from lexigram_ray.cli.id_prefixes import find_by_id
@@ -17,6 +16,7 @@ from lexigram_ray.cli.invocation import Invocation
 from lexigram_ray.cli.letter_filters import AllOption, Asked, CodeOption, LettersArgument
 from lexigram_ray.cli.letter_refusals import Refusals
 from lexigram_ray.cli.letter_words import next_retry
+from lexigram_ray.cli.times import parse_past
 from lexigram_ray.core.errors import UsageError
 from lexigram_ray.core.types import FailureCategory
 from lexigram_ray.jobs.letter_records import (
