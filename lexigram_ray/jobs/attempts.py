@@ -83,7 +83,7 @@ def told(text: str) -> str:
 
 
 def errors_in_a_row(connection: Connection, job_id: str) -> int:
-    """Count the errors since the job was last interrupted."""
+    """Count the attempts that have ended since one was last interrupted; see `Store`."""
     count = 0
     for row in connection.execute(jobs_sql.OUTCOMES, {"job_id": job_id}):
         if row.outcome == INTERRUPTED:

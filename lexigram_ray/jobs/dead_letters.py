@@ -249,8 +249,7 @@ class DeadLetters:
     def _in_batches(
         self, which: LetterFilter, statuses: tuple[LetterStatus, ...], change: Update | Delete
     ) -> int:
-        asked = which.statuses or tuple(LetterStatus)
-        changing = tuple(status for status in asked if status in statuses)
+        changing = tuple(status for status in which.statuses if status in statuses)
         if not changing:
             return 0
         query = letter_listing_sql.OLDEST_IDS.where(*conditions_of(which))

@@ -5,13 +5,7 @@ Whoever changes a letter holds the lock of its collection's ledger: see `letter_
 
 from __future__ import annotations
 
-from sqlalchemy import (
-    and_,
-    bindparam,
-    literal,
-    select,
-    union_all,
-)
+from sqlalchemy import and_, bindparam, literal, select, union_all
 
 from lexigram_ray.jobs.letter_records import LetterStatus, Subject
 from lexigram_ray.jobs.schema import (
@@ -128,32 +122,23 @@ LAST_ATTEMPT = (
 # Kind and collection of the job whose failures are recorded.
 JOB_OF_FAILURES = select(jobs.c.kind, jobs.c.collection).where(jobs.c.id == bindparam("job_id"))
 
+_OF_SPEC = and_(
+    _IN_COLLECTION,
+    dead_letters.c.subject == literal(Subject.JOB.value),
+    dead_letters.c.subject_id == bindparam("spec_key"),
+    dead_letters.c.kind == bindparam("of_kind"),
+    not_closed,
+)
+_OF_RETRY = and_(dead_letters.c.retry_job_id == bindparam("of_job"), is_retried)
+
 # Whether letters hang on the end of a job: on its success, or as what it tries again.
 CONCERNED = union_all(
-    select(dead_letters.c.id).where(
-        _IN_COLLECTION,
-        dead_letters.c.subject == literal(Subject.JOB.value),
-        dead_letters.c.subject_id == bindparam("spec_key"),
-        dead_letters.c.kind == bindparam("of_kind"),
-        not_closed,
-    ),
-    select(dead_letters.c.id).where(dead_letters.c.retry_job_id == bindparam("of_job"), is_retried),
+    select(dead_letters.c.id).where(_OF_SPEC), select(dead_letters.c.id).where(_OF_RETRY)
 )
 
 # The spec that failed before has now been done.
-ADDRESS_JOB = (
-    dead_letters.update()
-    .where(
-        _IN_COLLECTION,
-        dead_letters.c.subject == literal(Subject.JOB.value),
-        dead_letters.c.subject_id == bindparam("spec_key"),
-        dead_letters.c.kind == bindparam("of_kind"),
-        not_closed,
-    )
-    .values(_CLOSED)
-)
+ADDRESS_JOB = dead_letters.update().where(_OF_SPEC).values(_CLOSED)
 
-_OF_RETRY = and_(dead_letters.c.retry_job_id == bindparam("of_job"), is_retried)
 COLLECTIONS_OF_RETRY = select(dead_letters.c.collection).distinct().where(_OF_RETRY)
 
 # The job that was to try them again is over, and has neither closed them nor failed with them. To

@@ -22,10 +22,11 @@ from lexigram_ray.jobs.claiming import (
     take,
     take_recorded,
 )
+from lexigram_ray.jobs.counts import Counts
 from lexigram_ray.jobs.embed_report import EmbedReport, EmbedRequest
 from lexigram_ray.jobs.embed_run import EmbedInterrupted, EmbedRun, PlaceFactory
 from lexigram_ray.jobs.recipes import Recipe
-from lexigram_ray.jobs.records import Counts, Job
+from lexigram_ray.jobs.records import Job
 from lexigram_ray.jobs.report import INTEGRITY
 from lexigram_ray.jobs.requests import require_same
 from lexigram_ray.jobs.staged import StagedTable

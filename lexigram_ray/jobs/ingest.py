@@ -22,6 +22,7 @@ from lexigram_ray.jobs.claiming import (
     take,
     take_recorded,
 )
+from lexigram_ray.jobs.counts import Counts
 from lexigram_ray.jobs.recipes import Recipe
 from lexigram_ray.jobs.records import Job
 from lexigram_ray.jobs.report import INTEGRITY, IngestReport, IngestRequest, ProgressCallback
@@ -31,7 +32,6 @@ from lexigram_ray.jobs.store import Store
 from lexigram_ray.jobs.submitting import left_undone, record_ingest
 from lexigram_ray.jobs.toolbox import check_request
 from lexigram_ray.jobs.tracker import Tracker
-from lexigram_ray.jobs.watching import Counts
 
 logger = logging.getLogger("lexigram_ray")
 

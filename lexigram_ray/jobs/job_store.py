@@ -318,9 +318,10 @@ class JobStore:
         return self._listing.attempts_of(job_id)
 
     def errors_in_a_row(self, job_id: str) -> int:
-        """Return how many attempts ended in an error since one was last interrupted.
+        """Return how many attempts have ended since one was last interrupted, however they ended.
 
-        Attempts that were snoozed, throttled or lost do not count, and do not end the row either.
+        Those that were snoozed, throttled or lost do not count, and do not end the row either. Of a
+        job that may still be tried again, all that count have ended in an error.
         """
         return self._listing.errors_in_a_row(job_id)
 

@@ -11,7 +11,7 @@ from lexigram_ray.jobs import fence, ledger_sql, letter_writing
 from lexigram_ray.jobs.database import Database
 from lexigram_ray.jobs.ledger_rows import done_row, entries_of, row_of, stamp_columns
 from lexigram_ray.jobs.letter_records import NewFailure, Subject
-from lexigram_ray.jobs.letter_writing import LetterWriting
+from lexigram_ray.jobs.letter_writing import LetterWriting, batches
 from lexigram_ray.jobs.records import Claim, LedgerEntry, LedgerState, UnitResult
 from lexigram_ray.jobs.units import Units
 
@@ -37,7 +37,7 @@ class Ledger:
         """Return the entries of some documents by document id; unknown ones are left out."""
         found: dict[str, LedgerEntry] = {}
         with self._database.read() as connection:
-            for some in _batches(list(document_ids)):
+            for some in batches(list(document_ids), _IDS_A_QUERY):
                 asked = {"collection": collection, "document_ids": some}
                 rows = connection.execute(ledger_sql.LEDGER_ENTRIES, asked).all()
                 found |= {entry.document_id: entry for entry in entries_of(rows)}
@@ -238,9 +238,5 @@ def _by_collection(entries: Sequence[LedgerEntry]) -> Iterator[dict[str, object]
     for entry in entries:
         ids.setdefault(entry.collection, []).append(entry.document_id)
     for collection, document_ids in ids.items():
-        for some in _batches(document_ids):
+        for some in batches(document_ids, _IDS_A_QUERY):
             yield {"collection": collection, "document_ids": some}
-
-
-def _batches(ids: list[str]) -> Iterator[list[str]]:
-    return (ids[start : start + _IDS_A_QUERY] for start in range(0, len(ids), _IDS_A_QUERY))

@@ -166,7 +166,7 @@ def conditions_of(which: LetterFilter) -> list[ColumnElement[bool]]:
     Raises:
         UsageError: It names too many ids.
     """
-    if len(which.ids) > MOST_IDS:
+    if which.ids is not None and len(which.ids) > MOST_IDS:
         raise UsageError(
             f"{len(which.ids):,} ids are too many for one request",
             hint=f"name at most {MOST_IDS:,} at once, or the collection or the cause instead",
@@ -176,8 +176,8 @@ def conditions_of(which: LetterFilter) -> list[ColumnElement[bool]]:
 
 
 def statuses_of(which: LetterFilter) -> list[str]:
-    """Return the states that a filter asks for; no state means all of them."""
-    return [status.value for status in which.statuses or tuple(LetterStatus)]
+    """Return the states that a filter asks for, as the store has them."""
+    return [status.value for status in which.statuses]
 
 
 def _of_each_status(

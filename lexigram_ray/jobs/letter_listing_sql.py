@@ -117,7 +117,7 @@ def matching(which: LetterFilter, *, older_than: int | None) -> list[ColumnEleme
     ):
         if value is not None:
             conditions.append(column == storable(value))
-    if which.ids:
+    if which.ids is not None:
         conditions.append(dead_letters.c.id.in_([storable(each) for each in which.ids]))
     if older_than is not None:
         conditions.append(dead_letters.c.last_failed_at < older_than)

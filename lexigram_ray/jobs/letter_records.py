@@ -154,13 +154,15 @@ MOST_ATTEMPTS = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LetterFilter:
-    """Which letters; whatever is None or empty does not matter.
+    """Which letters; whatever is None does not matter.
 
     Attributes:
+        ids: Only these; of none of them, no letter.
+        statuses: Only those in one of these states; all of them are `tuple(LetterStatus)`.
         older_than: Only those that failed last before this.
     """
 
-    ids: tuple[str, ...] = ()
+    ids: tuple[str, ...] | None = None
     statuses: tuple[LetterStatus, ...] = (LetterStatus.OPEN, LetterStatus.RETRYING)
     category: FailureCategory | None = None
     collection: str | None = None

@@ -273,7 +273,7 @@ def _page_size(done: _Done, limit: int | None) -> int:
 def _retry_now(store: Store, done: _Done, letters: Sequence[DeadLetter], staged: Path) -> None:
     with retrying_turn(store):
         # As they are now: an actor may have retried them since they were read.
-        which = LetterFilter(ids=_ids(letters), statuses=())
+        which = LetterFilter(ids=_ids(letters), statuses=tuple(LetterStatus))
         redrive = plan(store, store.dead_letters.each(which), staged=staged)
         made = store.dead_letters.retry(redrive.retries)
     done.jobs |= {job.id: job for job, _ in made}

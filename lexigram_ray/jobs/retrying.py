@@ -15,9 +15,10 @@ from typing import cast
 from lexigram_ray.core.errors import UsageError
 from lexigram_ray.core.ids import source_path
 from lexigram_ray.core.types import JobStatus, Outcome
+from lexigram_ray.jobs.counts import Counts
 from lexigram_ray.jobs.letter_records import LetterFilter, LetterRetry, LetterStatus, Subject
 from lexigram_ray.jobs.recorded_config import mapping
-from lexigram_ray.jobs.records import Counts, Job, Submission
+from lexigram_ray.jobs.records import Job, Submission
 from lexigram_ray.jobs.report import problems_of
 from lexigram_ray.jobs.requests import (
     EMBED,

@@ -10,7 +10,8 @@ from datetime import datetime
 
 from lexigram_ray.core.errors import UsageError
 from lexigram_ray.core.types import JobStatus
-from lexigram_ray.jobs.records import Counts, Job
+from lexigram_ray.jobs.counts import Counts
+from lexigram_ray.jobs.records import Job
 from lexigram_ray.jobs.store import Store
 
 LOOK_EVERY_SECONDS = 0.5

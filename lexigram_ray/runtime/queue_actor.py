@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import socket
-import threading
 import time
 from datetime import UTC, datetime
 
@@ -16,16 +13,15 @@ from lexigram_ray.jobs.owner import Owner
 from lexigram_ray.jobs.records import ERROR, Claim, Job
 from lexigram_ray.jobs.requests import EMBED, INGEST
 from lexigram_ray.jobs.store import Store
-from lexigram_ray.runtime.actor_log import log_to_worker_file
 from lexigram_ray.runtime.actor_names import job_id_of, kill_actor, names_in_use, runner_name
 from lexigram_ray.runtime.job_runner import start_runner
+from lexigram_ray.runtime.kept_actor import KeptActor
 
 KINDS = (INGEST, EMBED)
 POLL_SECONDS = 0.5
 LOOK_AHEAD = 16
 """Jobs looked at beyond those that may run: the first ones may have to wait after a death."""
 
-PAUSE_SECONDS = 5.0
 AGAIN_SECONDS = 3.0
 """Between two runners of one job: what cannot even begin is not tried twice a second."""
 
@@ -35,52 +31,17 @@ CLAIM_SECONDS = 90.0
 logger = logging.getLogger("lexigram_ray")
 
 
-class JobQueueActor:
-    """Looks into the store twice a second. It holds nothing that the store does not.
-
-    Args:
-        name: Its own.
-        settings_key: Tells one configuration from another.
-    """
+class JobQueueActor(KeptActor):
+    """Looks into the store twice a second. It holds nothing that the store does not."""
 
     def __init__(self, config: WorkersConfig, name: str, settings_key: str) -> None:
-        log_to_worker_file()
-        self._config = config
-        self._name = name
-        self._settings_key = settings_key
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="queue", daemon=True)
-        self._thread.start()
+        super().__init__(config, name, settings_key)
+        self._keep_doing(self._start_runners)
 
-    def __repr__(self) -> str:
-        return self._name
-
-    def describe(self) -> dict[str, object]:
-        """Return where it runs, and with which settings."""
-        return {
-            "pid": os.getpid(),
-            "node": socket.gethostname(),
-            "settings_key": self._settings_key,
-        }
-
-    def stop(self, seconds: float) -> None:
-        """Start no runner any more; return once none is being started, or the time is over."""
-        logger.info("%s hands out no more jobs", self._name)
-        self._ending.set()
-        self._thread.join(seconds)
-
-    def _run(self) -> None:
-        logger.info("%s begins", self._name)
-        while not self._ending.is_set():
-            try:
-                with Store.open(self._config.paths.store_url) as store:
-                    queue = RunnerStarter(self._config, store)
-                    while not self._ending.wait(POLL_SECONDS):
-                        queue.look()
-            except Exception:
-                # Whatever it is, it may pass; nobody else hands the jobs out.
-                logger.exception("%s looks again in %.0f s", self._name, PAUSE_SECONDS)
-                self._ending.wait(PAUSE_SECONDS)
+    def _start_runners(self, store: Store) -> None:
+        queue = RunnerStarter(self._config, store)
+        while not self._ending.wait(POLL_SECONDS):
+            queue.look()
 
 
 class RunnerStarter:

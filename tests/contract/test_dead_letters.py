@@ -81,7 +81,7 @@ def of_row(row_id: str, table: str = "/t.csv", code: str = "no_text") -> UnitRes
 
 
 def letters(store: Store, *statuses: LetterStatus) -> list[DeadLetter]:
-    return list(store.dead_letters.each(LetterFilter(statuses=statuses)))
+    return list(store.dead_letters.each(LetterFilter(statuses=statuses or tuple(LetterStatus))))
 
 
 def the_letter(store: Store) -> DeadLetter:

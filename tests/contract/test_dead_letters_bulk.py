@@ -29,7 +29,7 @@ from lexigram_ray.jobs.store import Store
 from tests.contract.conftest import STORES
 from tests.contract.store_data import NOW, Clock, claimed, elsewhere, entry, found, submit, written
 
-EVERY = LetterFilter(statuses=())
+EVERY = LetterFilter(statuses=tuple(LetterStatus))
 OPEN = LetterFilter(statuses=(LetterStatus.OPEN,))
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from lexigram_ray.core.types import JobStatus
-from lexigram_ray.jobs.records import Claim, Counts, Job
+from lexigram_ray.jobs.counts import Counts
+from lexigram_ray.jobs.records import Claim, Job
 from lexigram_ray.jobs.store import Store
 from lexigram_ray.jobs.watching import Pace, Watched, pace_since_start, watch
 from tests.job_data import claimed, ended, ingest_spec, ingest_summary, submitted
