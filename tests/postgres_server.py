@@ -219,6 +219,12 @@ def postgres_ends_with_the_session() -> Iterator[None]:
     end_all_servers()
 
 
+def end_all_servers() -> None:
+    """End what this process has started."""
+    while _started:
+        _started.pop().end()
+
+
 def _programs() -> Path:
     installed = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     for folder in (*map(Path, os.environ.get("PATH", "").split(os.pathsep)), *installed):
@@ -239,9 +245,3 @@ def _user() -> pwd.struct_passwd | None:
 def _end_with_parent() -> None:
     # A test runner that is killed runs no fixture's end.
     ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGINT)
-
-
-def end_all_servers() -> None:
-    """End what this process has started."""
-    while _started:
-        _started.pop().end()

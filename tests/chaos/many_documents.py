@@ -1,12 +1,15 @@
-"""Folders of documents in several formats, each of several chunks, made in moments."""
+"""Folders of documents in several formats, and tables of texts, made in moments."""
 
 from __future__ import annotations
 
 import html
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import docx
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 WORDS = (
     "anchor", "barge", "beacon", "berth", "buoy", "cable", "captain", "cargo", "channel", "chart",
@@ -15,9 +18,13 @@ WORDS = (
     "storm", "tide", "timber", "tow", "vessel", "watch", "wave", "wind", "yard",
 )  # fmt: skip
 WORDS_IN_A_PARAGRAPH = 80
+WORDS_IN_A_TEXT = 60
 PARAGRAPHS = (4, 18)
 FORMATS = ("txt", "md", "html", "txt", "md", "html", "txt", "md", "html", "docx")
 """One in ten is an office file: those take the parser the longest."""
+
+COLUMNS = ("--text-column", "text", "--id-column", "id")
+"""Options of `embed` for a table of `write_texts`."""
 
 
 def write_documents(folder: Path, count: int, *, seed: int) -> None:
@@ -32,6 +39,17 @@ def write_documents(folder: Path, count: int, *, seed: int) -> None:
         )
         paragraphs = [f"Entry {part}: {body}." for part, body in enumerate(bodies)]
         _write(folder / f"log{number:04}.{suffix}", title, paragraphs)
+
+
+def texts_of(count: int, chance: random.Random, *, words: int = WORDS_IN_A_TEXT) -> list[str]:
+    """Return texts; no two are alike."""
+    return [" ".join(chance.choices(WORDS, k=words)) for _ in range(count)]
+
+
+def write_texts(path: Path, texts: Sequence[str], *, prefix: str = "t") -> None:
+    """Write a table of texts, whose ids are the prefix and a number."""
+    ids = [f"{prefix}{number}" for number in range(len(texts))]
+    pq.write_table(pa.table({"id": ids, "text": texts}), path)
 
 
 def _write(path: Path, title: str, paragraphs: list[str]) -> None:

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from lexigram_ray.jobs.store import Store
-from tests.chaos.many_documents import WORDS, write_documents
+from tests.chaos.many_documents import COLUMNS, texts_of, write_documents, write_texts
 from tests.chaos.proof_types import Trial
 from tests.chaos.same_rows import Difference, difference, keys_of
 from tests.chaos.site import Site
@@ -18,7 +15,6 @@ AT_HAND = 2
 """Jobs that are not done: one that runs, and one that waits for its end."""
 
 UNDISTURBED = {"LEX_AI_WORKERS__RUNTIME__INLINE_SECONDS": "100000"}
-WORDS_IN_A_TEXT = 60
 
 
 class Supply:
@@ -76,8 +72,7 @@ class Supply:
     def _command(self, path: Path) -> Sequence[str | Path]:
         if not self._is_of_texts:
             return ("ingest", path, "-c", self.collection)
-        columns = ("--text-column", "text", "--id-column", "id")
-        return ("embed", path, "-c", self.collection, *columns)
+        return ("embed", path, "-c", self.collection, *COLUMNS)
 
     def _documents(self) -> Path:
         folder = self._folder / f"{len(self._inputs):03}"
@@ -88,9 +83,7 @@ class Supply:
     def _texts(self) -> Path:
         number = len(self._inputs)
         path = self._folder / f"{number:03}.parquet"
-        ids = [f"t{number}-{row}" for row in range(self._size)]
-        texts = [" ".join(self._chance.choices(WORDS, k=WORDS_IN_A_TEXT)) for _ in ids]
-        pq.write_table(pa.table({"id": ids, "text": texts}), path)
+        write_texts(path, texts_of(self._size, self._chance), prefix=f"t{number}-")
         return path
 
 

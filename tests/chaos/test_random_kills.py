@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from tests.chaos.many_documents import write_documents
 from tests.chaos.random_kills import kill_at_random
+from tests.chaos.same_rows import keys_of
 from tests.command_line import Result, run_cli, start_cli
 from tests.integration.processes import ended
 from tests.tables import assert_nothing_twice, assert_same, read
@@ -60,8 +62,8 @@ def test_workers_killed_at_random_lose_no_row_and_double_none(
     report: dict[str, Any] = result.object
     assert report["status"] == "completed"
     assert report["documents"]["ingested"] == trial.documents
-    wanted, found = _rows(undisturbed), _rows(state)
-    assert (wanted - found, found - wanted) == (set(), set())
+    wanted, found = keys_of(undisturbed, "docs"), keys_of(state, "docs")
+    assert (wanted - found, found - wanted) == (Counter(), Counter())
     assert_nothing_twice(state, "docs")
     assert_same(read(state, "docs"), read(undisturbed, "docs"))
 
@@ -74,9 +76,3 @@ def _state(folder: Path, models: Path) -> Path:
     folder.mkdir()
     (folder / "models").symlink_to(models)
     return folder
-
-
-def _rows(state: Path) -> set[tuple[str, str]]:
-    """Return the id and the text's hash of every row."""
-    table = read(state, "docs")
-    return set(zip(table["id"].to_pylist(), table["content_hash"].to_pylist(), strict=True))

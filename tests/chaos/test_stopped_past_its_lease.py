@@ -6,24 +6,20 @@ import contextlib
 import json
 import os
 import signal
-import sqlite3
 import subprocess
-import sys
 import time
-from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import lance
 import pytest
 
-from lexigram_ray.jobs.owner import Owner
-from lexigram_ray.jobs.records import Busy, Claim
 from lexigram_ray.jobs.store import Store
 from lexigram_ray.vectors.collection import Collection
 from tests.chaos.many_documents import write_documents
-from tests.chaos.stopped_child import DOCUMENT, JOB, LATE_ROWS
-from tests.command_line import REPOSITORY, run_cli, start_cli
+from tests.chaos.stopped_child import DOCUMENT, LATE_ROWS
+from tests.chaos.stopping import is_free, stopping_child, take_over
+from tests.command_line import run_cli, start_cli
 from tests.contract.store_data import wait_until_stopped
 from tests.integration.commit_data import (
     NAME,
@@ -93,11 +89,12 @@ def test_a_write_that_began_before_a_long_stop_is_refused_after_it(
     place: Place, store: Store, collection: Collection, moment: str, refused: int
 ) -> None:
     commit(store, claim_job(store, "earlier"), collection, ingested({DOCUMENT: 3, "b": 2}, "old"))
-    with _stopping_child(place, moment) as late:
+    with stopping_child(place, moment) as late:
         wait_until_stopped(late)
         written = found(collection)[DOCUMENT]
         assert (written[0] == LATE_ROWS) == (moment == "after the write")
-        fresh = _take_over(store)
+        fresh = take_over(store)
+        assert fresh.fence == 2
         commit(store, fresh, collection, ingested({DOCUMENT: 5}, "newest"))
         version = collection.refresh()
 
@@ -111,53 +108,17 @@ def test_a_write_that_began_before_a_long_stop_is_refused_after_it(
     assert_table_equals_ledger(collection, store)
 
 
-@contextlib.contextmanager
-def _stopping_child(place: Place, moment: str) -> Generator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.chaos.stopped_child", str(place.root), moment],
-        cwd=REPOSITORY,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def _take_over(store: Store) -> Claim:
-    """Claim the stopped writer's job as soon as its lease has expired."""
-    (job,) = (job for job in store.list_jobs()[0] if job.spec == {"paths": [JOB]})
-    while isinstance(claim := store.claim(job.id, Owner.current(), 60), Busy):
-        time.sleep(0.05)
-    assert claim.fence == 2
-    return claim
-
-
 def _stop_between_transactions(process: subprocess.Popen[str], database: Path) -> None:
     """Stop a process while it holds no lock of SQLite's: with one, nobody at all could go on."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         os.kill(process.pid, signal.SIGSTOP)
         wait_until_stopped(process)
-        if _is_free(database):
+        if is_free(database):
             return
         os.kill(process.pid, signal.SIGCONT)
         time.sleep(0.05)
     pytest.fail("it never let go of its store")
-
-
-def _is_free(database: Path) -> bool:
-    connection = sqlite3.connect(database, timeout=0.2, isolation_level=None)
-    try:
-        connection.execute("BEGIN EXCLUSIVE")
-        connection.execute("ROLLBACK")
-    except sqlite3.OperationalError:
-        return False
-    finally:
-        connection.close()
-    return True
 
 
 def _wait_for_rows(state: Path, process: subprocess.Popen[str]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,13 +12,11 @@ import pytest
 from lexigram_ray.jobs.classifier import ErrorClassifier
 from tests.command_line import REPOSITORY
 from tests.integration.local_ray import local_ray  # noqa: F401 - a fixture
-from tests.integration.provoking.catalog import Case, all_cases, provoked, written
+from tests.integration.provoking.catalog import LIST, Case, all_cases, provoked, written
 from tests.postgres_server import (
     end_all_servers,
     postgres_ends_with_the_session,  # noqa: F401 - a fixture
 )
-
-LIST = Path(__file__).parents[1] / "unit" / "provoked_errors.json"
 
 # These are known to be wrong: what the file is for cannot be told from its parser's words, and Ray
 # says of an actor that never was that it may have died.

@@ -1,4 +1,4 @@
-"""A state directory, its commands and what `up` has started for it, for tests of both."""
+"""A state directory, its commands and what `up` has started for it, for tests and for proofs."""
 
 from __future__ import annotations
 
@@ -20,27 +20,36 @@ SETTINGS = {
     "LEX_AI_WORKERS__JOBS__HEARTBEAT_SECONDS": "0.5",
 }
 
+STORE_URL = "LEX_AI_WORKERS__STORE_URL"
+LOOK_SECONDS = 0.1
+
 
 class Site:
     """A state directory and its commands, each a process of its own."""
 
     def __init__(self, state: Path, settings: Mapping[str, str] = SETTINGS) -> None:
         self.state = state
-        token = state.parent / "token"
-        self._environment = {**settings, "RAY_AUTH_TOKEN_PATH": str(token)}
+        # Ray writes a token where there is none: not into the home of whoever runs this.
+        self.environment = {**settings, "RAY_AUTH_TOKEN_PATH": str(state.parent / "token")}
 
     def run(self, *arguments: str | Path) -> Result:
-        return run_cli(*arguments, "--json", state=self.state, env=self._environment)
+        """Run a command to its end."""
+        return run_cli(*arguments, "--json", state=self.state, env=self.environment)
 
     def done(self, *arguments: str | Path) -> dict[str, Any]:
+        """Run a command that is to succeed, and return what it answers."""
         result = self.run(*arguments)
-        assert result.code == 0, result.stderr + result.stdout
+        said = f"{' '.join(map(str, arguments))}: exit code {result.code}"
+        assert result.code == 0, f"{said}\n{result.stderr}{result.stdout}"
         return result.object
 
     def store(self) -> Store:
-        return Store.open(f"sqlite:///{self.state / 'jobs.db'}")
+        """Open its store."""
+        url = self.environment.get(STORE_URL, f"sqlite:///{self.state / 'jobs.db'}")
+        return Store.open(url)
 
     def head(self) -> Head | None:
+        """Return what `up` has started."""
         noted = noted_cluster(load_config(state_dir=self.state))
         return noted.head if noted else None
 
@@ -48,11 +57,17 @@ class Site:
         return {actor["name"]: actor["pid"] for actor in self.done("status")["cluster"]["actors"]}
 
     def wait_for(self, what: str, holds: Callable[[Store], bool], seconds: float = 60) -> None:
+        """Wait until something holds of the store.
+
+        Raises:
+            TimeoutError: It does not in time.
+        """
         deadline = time.monotonic() + seconds
         with self.store() as store:
             while not holds(store):
-                assert time.monotonic() < deadline, f"{what}: {self._told(store)}"
-                time.sleep(0.1)
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"{what}: not after {seconds:.0f} s: {self._told(store)}")
+                time.sleep(LOOK_SECONDS)
 
     def wait_for_progress(self, job_id: str, done: int) -> None:
         def holds(store: Store) -> bool:
@@ -73,9 +88,12 @@ class Site:
         self.wait_for(f"{job_id} {status}", holds)
 
     def _told(self, store: Store) -> str:
-        jobs, _ = store.list_jobs()
-        head = self.head()
-        return f"{jobs} {[store.attempts_of(job.id) for job in jobs]} {head}"
+        jobs = [
+            f"{job.id} {job.status.value} {job.progress} {job.error or ''}: "
+            + ", ".join(f"{each.actor} {each.outcome}" for each in store.attempts_of(job.id))
+            for job in store.list_jobs()[0]
+        ]
+        return f"{jobs}, letters {dict(store.dead_letters.counts())}, {self.head()}"
 
     def close(self) -> None:
         """End the head, if a test has left one."""

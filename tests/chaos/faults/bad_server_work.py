@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from lexigram_ray.jobs.letter_records import DeadLetter, LetterFilter, LetterStatus
 from lexigram_ray.jobs.store import Store
 from tests.chaos.faults.bad_answers import POISON
-from tests.chaos.many_documents import WORDS, write_documents
+from tests.chaos.many_documents import COLUMNS, texts_of, write_documents, write_texts
 from tests.chaos.proof_types import Trial
-from tests.chaos.same_rows import Key, difference
+from tests.chaos.same_rows import difference, is_committed, keys_in
+from tests.chaos.site import ALL
+from tests.chaos.supply import UNDISTURBED
 from tests.command_line import Result, run_cli
 from tests.misbehaving_server import MODEL, MisbehavingServer
 from tests.tables import read, vectors
@@ -29,7 +29,6 @@ POISONOUS = {"embed": 2, "ingest": 1}
 BATCH_TEXTS = 16
 BATCH_TEXTS_LONG = 2
 LEAST_COSINE = 0.9999
-EVERY = LetterFilter(statuses=tuple(LetterStatus))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +65,7 @@ class Site:
 
     def letters(self, *statuses: LetterStatus) -> list[DeadLetter]:
         """Return its dead letters; all of them where no status is named."""
-        which = LetterFilter(statuses=statuses) if statuses else EVERY
+        which = LetterFilter(statuses=statuses) if statuses else ALL
         with self.store() as store:
             return list(store.dead_letters.each(which))
 
@@ -95,13 +94,13 @@ def make_site(folder: Path, server: MisbehavingServer, *, long: bool) -> Site:
     folder.mkdir()
     return Site(
         state=folder,
-        environment={
+        environment=UNDISTURBED
+        | {
             f"{EMBEDDING}MODEL": MODEL,
             f"{SERVER}URL": server.url,
             f"{SERVER}BATCH_TEXTS": str(BATCH_TEXTS_LONG if long else BATCH_TEXTS),
             f"{SERVER}CONCURRENCY": "4",
             f"{SERVER}TIMEOUT_SECONDS": "2",
-            "LEX_AI_WORKERS__RUNTIME__INLINE_SECONDS": "100000",
         },
     )
 
@@ -109,9 +108,8 @@ def make_site(folder: Path, server: MisbehavingServer, *, long: bool) -> Site:
 def make_works(trial: Trial, server: MisbehavingServer) -> list[Work]:
     """Write the inputs, and run both commands through a good server."""
     site = make_site(trial.root / "undisturbed", server, long=trial.long)
-    columns = ("--text-column", "text", "--id-column", "id")
     commands = {
-        "embed": ("embed", _texts(trial), "-c", "embed", *columns, "--json"),
+        "embed": ("embed", _texts(trial), "-c", "embed", *COLUMNS, "--json"),
         "ingest": ("ingest", _documents(trial), "-c", "ingest", "--json"),
     }
     works: list[Work] = []
@@ -124,12 +122,16 @@ def make_works(trial: Trial, server: MisbehavingServer) -> list[Work]:
 
 def compared(site: Site, work: Work) -> Compared:
     """Compare the work's table with the wanted one, and with the open dead letters."""
-    found = read(site.state, work.name) if _exists(site, work.name) else work.wanted.slice(0, 0)
+    found = (
+        read(site.state, work.name)
+        if is_committed(site.state, work.name)
+        else work.wanted.slice(0, 0)
+    )
     missing = set(work.wanted["id"].to_pylist()) - set(found["id"].to_pylist())
     letters = {letter.subject_id for letter in site.letters(LetterStatus.OPEN)}
     # A row's letter has its id; the rows of a document begin with the document's.
     told = frozenset(row for row in missing if letters & {row, row.partition(":")[0]})
-    differs = difference(_keys(found), _keys(work.wanted))
+    differs = difference(keys_in(found), keys_in(work.wanted))
     notes: list[str] = []
     if not differs.duplicated and not _are_same(found, work.wanted):
         notes.append(f"{work.name}: vectors are not those of a good server")
@@ -170,22 +172,13 @@ def _are_same(found: pa.Table, wanted: pa.Table) -> bool:
     return bool((vectors(found) * vectors(alike)).sum(axis=1).min() >= LEAST_COSINE)
 
 
-def _keys(table: pa.Table) -> Counter[Key]:
-    return Counter(zip(table["id"].to_pylist(), table["content_hash"].to_pylist(), strict=True))
-
-
-def _exists(site: Site, collection: str) -> bool:
-    versions = site.state / "lancedb" / f"{collection}.lance" / "_versions"
-    return versions.is_dir() and any(versions.iterdir())
-
-
 def _texts(trial: Trial) -> Path:
     chance = trial.chance("texts")
-    texts = [" ".join(chance.choices(WORDS, k=WORDS_IN_A_TEXT)) for _ in range(TEXTS)]
+    texts = texts_of(TEXTS, chance, words=WORDS_IN_A_TEXT)
     for place in chance.sample(range(TEXTS), POISONOUS["embed"]):
         texts[place] += f" {POISON}"
     path = trial.root / "texts.parquet"
-    pq.write_table(pa.table({"id": [f"t{n}" for n in range(TEXTS)], "text": texts}), path)
+    write_texts(path, texts)
     return path
 
 

@@ -18,15 +18,15 @@ from lexigram_ray.jobs.records import DEADLINE_CODE, Job
 from lexigram_ray.jobs.store import Store
 from tests.chaos.faults import letter_clocks
 from tests.chaos.faults.children import Child
-from tests.chaos.faults.clock_child import HOUR, JUMPS, LATE, TIMED, WRITES
-from tests.chaos.faults.commit_sites import Tally
-from tests.chaos.faults.counting import against_ledger, counted, difference, rows_of
+from tests.chaos.faults.clock_child import HOUR, LATE, SHIFTS, TIMED, WRITES
+from tests.chaos.faults.counting import against_ledger, counted, rows_of
 from tests.chaos.faults.two_jobs_child import stop_file
 from tests.chaos.proof_types import SIGKILL, Outcome, Trial
+from tests.chaos.same_rows import difference
+from tests.chaos.tally import Tally
 from tests.collections_data import documents
 from tests.integration.commit_data import NAME, Place
 
-SHIFTS = ("0", str(HOUR), str(-HOUR), JUMPS)
 JOBS, TIMED_JOBS, KILLS = 90, 30, 5
 LONG = 10
 DRAIN_SECONDS = 120.0
@@ -110,7 +110,7 @@ def _jobs(store: Store) -> Iterator[Job]:
 
 def _count(store: Store, place: Place, wanted: dict[str, int], tally: Tally) -> None:
     collection = place.open_collection(store)
-    tally.add(*difference(counted(documents(wanted)), rows_of(collection)))
+    tally.add(difference(rows_of(collection), counted(documents(wanted))))
     tally.notes += against_ledger(collection, store)
     finished = Counter((place.root / "finished.log").read_text().split())
     for job in _jobs(store):

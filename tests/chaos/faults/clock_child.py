@@ -30,6 +30,7 @@ JUMPS = "jumps"
 WRITES, TIMED = "ingest", "timed"
 """Kinds of jobs: those that write a document, and those that have a deadline."""
 
+SHIFTS = ("0", str(HOUR), str(-HOUR), JUMPS)
 LATE = str(3 * HOUR)
 """The clock of who comes when everything that was put off is due; it puts nothing off."""
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 from tests.chaos.faults.children import Child
 from tests.chaos.faults.commit_kills_child import WRITING
-from tests.chaos.faults.commit_sites import Site, Tally
+from tests.chaos.faults.commit_sites import Site
 from tests.chaos.faults.commit_work import Shape, Work, do
 from tests.chaos.proof_types import SIGKILL, Outcome, Trial
+from tests.chaos.tally import Tally
 
 FAULTS = {
     "before the commit": f"{SIGKILL} just before a Lance commit",

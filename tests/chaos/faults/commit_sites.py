@@ -5,43 +5,20 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from lexigram_ray.core.types import JobStatus
 from lexigram_ray.jobs.records import Job
 from lexigram_ray.jobs.store import Store
 from tests.chaos.faults.commit_work import Shape, Work
-from tests.chaos.faults.counting import against_ledger, difference, rows_of
-from tests.chaos.proof_types import Outcome
+from tests.chaos.faults.counting import against_ledger, rows_of
+from tests.chaos.same_rows import difference
+from tests.chaos.tally import Tally
 from tests.integration.commit_data import NAME, Place, found, one_copy
 
 DOCUMENTS = [f"doc{number:02}" for number in range(24)]
 TEXTS = [f"text{number:03}" for number in range(600)]
 MOST_CHUNKS = {Shape.SMALL: 150, Shape.SPILLED: 400}
-
-
-@dataclass(slots=True)
-class Tally:
-    """What is counted for one line of the table."""
-
-    times: int = 0
-    lost: int = 0
-    duplicated: int = 0
-    notes: list[str] = field(default_factory=list[str])
-
-    def add(self, lost: int, duplicated: int) -> None:
-        self.lost += lost
-        self.duplicated += duplicated
-
-    def outcome(self, fault: str) -> Outcome:
-        return Outcome(
-            fault=fault,
-            times=self.times,
-            lost=self.lost,
-            duplicated=self.duplicated,
-            notes=tuple(self.notes),
-        )
 
 
 class Site:
@@ -100,13 +77,13 @@ class Site:
         with self.disturbed.open_store() as store, self.quiet.open_store() as quiet:
             collection = self.disturbed.open_collection(store)
             wanted = rows_of(self.quiet.open_collection(quiet))
-            tally.add(*difference(wanted, rows_of(collection)))
+            tally.add(difference(rows_of(collection), wanted))
             tally.notes += against_ledger(collection, store)
 
     def compare_jobs(self, work: Work, tally: Tally) -> None:
         """Count units that differ, and note a job that has not completed just once."""
         with self.disturbed.open_store() as store, self.quiet.open_store() as quiet:
-            tally.add(*difference(_units(quiet, work), _units(store, work)))
+            tally.add(difference(_units(store, work), _units(quiet, work)))
             attempts = [
                 [attempt.outcome for attempt in store.attempts_of(job.id)]
                 for job in _jobs(store, work)

@@ -1,9 +1,8 @@
-"""What is lost and what is there too often: rows wanted beside rows found."""
+"""The rows of small tables, vectors and all, and whether the ledger says the same."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TypeVar
 
 import pyarrow as pa
 
@@ -12,7 +11,6 @@ from lexigram_ray.jobs.store import Store
 from lexigram_ray.vectors.collection import Collection
 
 Rows = Counter[tuple[object, ...]]
-T = TypeVar("T")
 
 
 def rows_of(collection: Collection) -> Rows:
@@ -31,11 +29,6 @@ def counted(table: pa.Table) -> Rows:
         tuple(tuple(value) if isinstance(value, list) else value for value in row.values())
         for row in table.to_pylist()
     )
-
-
-def difference(wanted: Counter[T], found: Counter[T]) -> tuple[int, int]:
-    """Return how many of those wanted are missing, and how many are there that should not be."""
-    return (wanted - found).total(), (found - wanted).total()
 
 
 def against_ledger(collection: Collection, store: Store) -> list[str]:

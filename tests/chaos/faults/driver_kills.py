@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from tests.chaos.proof_types import SIGKILL, Outcome, Trial
 from tests.chaos.site import Site
 from tests.chaos.supply import Supply, reference_of
+from tests.chaos.tally import Tally
 
 ON_THE_CLUSTER = 5
 BY_ITSELF = 2
@@ -35,28 +36,21 @@ def _outcome(trial: Trial, site: Site, reference: Site, whom: str, *, times: int
     supply = Supply(trial, site, whom.replace(" ", "-"), DOCUMENTS)
     chance = trial.chance(whom)
     commands = [supply.add()]
-    notes = list[str]()
-    killed = 0
-    while killed < times and not notes:
+    tally = Tally()
+    while tally.times < times and not tally.notes:
         process = site.start(*commands[-1])
         if _is_killed(process, chance.uniform(*AFTER_SECONDS)):
-            killed += 1
+            tally.times += 1
         elif process.returncode:
-            notes.append(f"a command that nobody killed has exit code {process.returncode}")
+            tally.notes.append(f"a command that nobody killed has exit code {process.returncode}")
         else:
             # So fast: the next one has new documents.
             commands.append(supply.add())
     for command in commands:
         site.done(*command)
-    notes += site.complaints()
-    differs = supply.differs(reference)
-    return Outcome(
-        fault=f"{SIGKILL} of {whom}",
-        times=killed,
-        lost=differs.lost,
-        duplicated=differs.duplicated,
-        notes=tuple(notes),
-    )
+    tally.notes += site.complaints()
+    tally.add(supply.differs(reference))
+    return tally.outcome(f"{SIGKILL} of {whom}")
 
 
 def _is_killed(process: subprocess.Popen[str], seconds: float) -> bool:

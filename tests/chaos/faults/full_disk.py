@@ -10,20 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from tests.chaos.faults.small_disk import NoSmallDiskError, SmallDisk, small_disk
-from tests.chaos.many_documents import WORDS, write_documents
+from tests.chaos.many_documents import COLUMNS, texts_of, write_documents, write_texts
 from tests.chaos.proof_types import Outcome, Trial
-from tests.chaos.same_rows import Key, difference, keys_of
+from tests.chaos.same_rows import Key, difference, is_committed, keys_of
+from tests.chaos.supply import UNDISTURBED
+from tests.chaos.tally import Tally
 from tests.command_line import Result, run_cli, start_cli
 from tests.integration.processes import ended, kill_whole_family
 
 NAME = "docs"
 DOCUMENTS = 16
 TEXTS = 150
-WORDS_IN_A_TEXT = 60
 PAGE = 4096
 LEFT_PAGES = (0, 0, 1, 4)
 """Nothing at all, or less than any command needs: a page more or less meets other errors."""
@@ -32,7 +30,6 @@ SHARES = ((0.2, 0.8), (0.15, 0.5), (0.1, 0.3))
 """When it is filled, as shares of the command's time: earlier where the last one was too late."""
 
 TIMES_LONG = 10
-IN_THIS_PROCESS = {"LEX_AI_WORKERS__RUNTIME__INLINE_SECONDS": "100000"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +87,7 @@ def run(trial: Trial) -> Iterator[Outcome]:
 
 def _filled(trial: Trial, fault: str, lay: Lay, works: list[Work]) -> Outcome:
     """Fill the disk in the middle of each command, and again earlier where that came too late."""
-    found: list[Outcome] = []
+    tally = Tally()
     for number in range(TIMES_LONG if trial.long else 1):
         for work in works:
             chance = trial.chance(f"{fault} {number} {work.command[0]}")
@@ -99,21 +96,13 @@ def _filled(trial: Trial, fault: str, lay: Lay, works: list[Work]) -> Outcome:
                     seconds=chance.uniform(*share) * work.seconds,
                     leave=chance.choice(LEFT_PAGES) * PAGE,
                 )
-                outcome = _filled_once(trial, lay, work, fill)
-                if outcome is not None:
-                    found.append(outcome)
+                if _filled_once(trial, lay, work, fill, tally):
                     break
-    return Outcome(
-        fault=fault,
-        times=len(found),
-        lost=sum(outcome.lost for outcome in found),
-        duplicated=sum(outcome.duplicated for outcome in found),
-        notes=tuple(note for outcome in found for note in outcome.notes),
-    )
+    return tally.outcome(fault)
 
 
-def _filled_once(trial: Trial, lay: Lay, work: Work, fill: Fill) -> Outcome | None:
-    """Fill the disk once; None where the command was done before it could notice."""
+def _filled_once(trial: Trial, lay: Lay, work: Work, fill: Fill, tally: Tally) -> bool:
+    """Fill the disk once; False where the command was done before it could notice."""
     folder = Path(tempfile.mkdtemp(dir=trial.root))
     with small_disk(folder / "disk") as disk:
         site = lay(folder / "state", disk.path)
@@ -121,20 +110,16 @@ def _filled_once(trial: Trial, lay: Lay, work: Work, fill: Fill) -> Outcome | No
         (site.state / "models").symlink_to(trial.models)
         full = _run_while_it_fills(work, site, disk, fill)
         if full.code == 0:
-            return None
+            return False
         notes = [*_complaints(full), *_halves(site, work)]
         disk.free()
         freed = run_cli(*work.command, state=site.state, env=site.settings)
         if freed.code != 0:
             notes.append(f"with space again: exit code {freed.code}: {freed.stderr[-300:]}")
-        compared = difference(_found(site), work.wanted)
-    return Outcome(
-        fault="full disk",
-        times=1,
-        lost=compared.lost,
-        duplicated=compared.duplicated,
-        notes=tuple(f"{work.command[0]}, {fill}: {note}" for note in notes),
-    )
+        tally.add(difference(_found(site), work.wanted))
+    tally.times += 1
+    tally.notes += [f"{work.command[0]}, {fill}: {note}" for note in notes]
+    return True
 
 
 def _run_while_it_fills(work: Work, site: Site, disk: SmallDisk, fill: Fill) -> Result:
@@ -178,10 +163,7 @@ def _by_document(rows: Counter[Key]) -> dict[str, list[Key]]:
 
 def _found(site: Site) -> Counter[Key]:
     """Return the rows that any program can see; none where no version was ever committed."""
-    versions = site.data / "lancedb" / f"{NAME}.lance" / "_versions"
-    if not versions.is_dir() or not any(versions.glob("*.manifest")):
-        return Counter()
-    return keys_of(site.data, NAME)
+    return keys_of(site.data, NAME) if is_committed(site.data, NAME) else Counter()
 
 
 def _under_store(state: Path, disk: Path) -> Site:
@@ -199,7 +181,7 @@ def _under_everything(state: Path, disk: Path) -> Site:
 
 def _site(state: Path, data: Path, **settings: str) -> Site:
     named = {f"LEX_AI_WORKERS__{name}": value for name, value in settings.items()}
-    return Site(state=state, settings=IN_THIS_PROCESS | named, data=data)
+    return Site(state=state, settings=UNDISTURBED | named, data=data)
 
 
 PLACES: dict[str, Lay] = {
@@ -217,18 +199,14 @@ def _documents(trial: Trial) -> Work:
 
 
 def _texts(trial: Trial) -> Work:
-    chance = trial.chance("texts")
     path = trial.root / "texts.parquet"
-    texts = [" ".join(chance.choices(WORDS, k=WORDS_IN_A_TEXT)) for _ in range(TEXTS)]
-    ids = [f"t{number}" for number in range(TEXTS)]
-    pq.write_table(pa.table({"id": ids, "text": texts}), path)
-    columns = ("--text-column", "text", "--id-column", "id")
-    return _undisturbed(trial, ("embed", path, "-c", NAME, *columns, "--json"))
+    write_texts(path, texts_of(TEXTS, trial.chance("texts")))
+    return _undisturbed(trial, ("embed", path, "-c", NAME, *COLUMNS, "--json"))
 
 
 def _undisturbed(trial: Trial, command: tuple[str | Path, ...]) -> Work:
     state = trial.state(f"undisturbed-{command[0]}")
     started = time.monotonic()
-    result = run_cli(*command, state=state, env=IN_THIS_PROCESS)
+    result = run_cli(*command, state=state, env=UNDISTURBED)
     assert result.code == 0, f"undisturbed: {result.stderr}"
     return Work(command=command, wanted=keys_of(state, NAME), seconds=time.monotonic() - started)

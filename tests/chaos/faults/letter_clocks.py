@@ -22,14 +22,13 @@ from lexigram_ray.jobs.records import Claim, Job
 from lexigram_ray.jobs.requests import REQUEST
 from lexigram_ray.jobs.store import Store
 from tests.chaos.faults.children import Child
-from tests.chaos.faults.clock_child import HOUR, JUMPS, LATE
-from tests.chaos.faults.commit_sites import Tally
-from tests.chaos.faults.counting import difference
+from tests.chaos.faults.clock_child import LATE, SHIFTS
 from tests.chaos.faults.two_jobs_child import stop_file
 from tests.chaos.proof_types import SIGKILL, Outcome, Trial
+from tests.chaos.same_rows import difference
+from tests.chaos.tally import Tally
 from tests.command_line import run_cli
 
-SHIFTS = ("0", str(HOUR), str(-HOUR), JUMPS)
 LETTERS = 24
 ROUNDS = 2
 LONG = 10
@@ -98,7 +97,7 @@ def _round(site: _Site, chance: random.Random) -> None:
     stop_file(site.state).unlink()
     swept.times += len(SHIFTS) - 1
     made = [job for job in _jobs(store) if job.id not in known]
-    swept.add(*difference(Counter(site.broken), _retried(made)))
+    swept.add(difference(_retried(made), Counter(site.broken)))
     swept.notes += _not_with(made, store.dead_letters.each(RETRYING))
     for job in made:
         _end(store, job)

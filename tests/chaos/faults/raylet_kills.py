@@ -17,9 +17,11 @@ from ray.cluster_utils import Cluster
 
 from tests.chaos.orphans import end_all
 from tests.chaos.proof_types import SIGKILL, Outcome, Trial
-from tests.chaos.site import STORE_URL, Site
+from tests.chaos.site import Site
 from tests.chaos.supply import Supply, reference_of
+from tests.chaos.tally import Tally
 from tests.command_line import REPOSITORY, clean_environment
+from tests.integration.up_site import STORE_URL
 from tests.postgres_server import PostgresServer
 
 FAULT = f"{SIGKILL} of the raylet of a second node"
@@ -62,28 +64,21 @@ def _cluster() -> Iterator[Cluster]:
 def _outcome(trial: Trial, site: Site, reference: Site, cluster: Cluster) -> Outcome:
     supply, chance = Supply(trial, site, "raylet", DOCUMENTS), trial.chance("raylet")
     times = TIMES * (LONG if trial.long else 1)
-    notes = list[str]()
-    killed = 0
-    while killed < times:
+    tally = Tally()
+    while tally.times < times:
         process = _start(site, cluster, supply.add())
-        while killed < times and process.poll() is None:
+        while tally.times < times and process.poll() is None:
             node: Any = cluster.add_node(num_cpus=NODE_CPUS, **SMALL)
             time.sleep(chance.uniform(*AFTER_SECONDS))
             if process.poll() is None:
                 os.kill(node.all_processes["raylet"][0].process.pid, signal.SIGKILL)
-                killed += 1
+                tally.times += 1
             else:
                 cluster.remove_node(node)
-        notes += _problems(process)
-    notes += site.complaints()
-    differs = supply.differs(reference)
-    return Outcome(
-        fault=FAULT,
-        times=killed,
-        lost=differs.lost,
-        duplicated=differs.duplicated,
-        notes=tuple(notes),
-    )
+        tally.notes += _problems(process)
+    tally.notes += site.complaints()
+    tally.add(supply.differs(reference))
+    return tally.outcome(FAULT)
 
 
 def _start(site: Site, cluster: Cluster, command: Any) -> subprocess.Popen[str]:

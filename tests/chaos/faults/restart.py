@@ -13,10 +13,12 @@ from tests.chaos.orphans import wait_until_dead
 from tests.chaos.proof_types import SIGKILL, Outcome, Trial
 from tests.chaos.site import Site
 from tests.chaos.supply import Supply, reference_of
+from tests.chaos.tally import Tally
 
 LONG = 10
 DOCUMENTS, FOLDERS = 12, 3
 TEXTS, TABLES = 300, 2
+PROGRESS_SECONDS = 120.0
 AFTER_SECONDS = (1.0, 5.0)
 """After the first progress."""
 
@@ -48,25 +50,20 @@ def _outcome(
     documents = Supply(trial, site, f"documents-{name}", DOCUMENTS)
     texts = Supply(trial, site, f"texts-{name}", TEXTS, texts=True)
     chance = trial.chance(name)
-    times = way.times * (LONG if trial.long else 1)
-    notes = list[str]()
-    for _ in range(times):
+    tally = Tally()
+    for _ in range(way.times * (LONG if trial.long else 1)):
         with site.store() as store:
             documents.keep_busy(store, FOLDERS)
             texts.keep_busy(store, TABLES)
-        site.wait_for("progress", _has_progress)
+        site.wait_for("progress", _has_progress, PROGRESS_SECONDS)
         time.sleep(chance.uniform(*AFTER_SECONDS))
-        notes += way.end(site)
+        tally.notes += way.end(site)
+        tally.times += 1
         site.done("up")
-    notes += site.settled()
-    differences = [supply.differs(reference) for supply in (documents, texts)]
-    return Outcome(
-        fault=way.fault,
-        times=times,
-        lost=sum(each.lost for each in differences),
-        duplicated=sum(each.duplicated for each in differences),
-        notes=tuple(notes),
-    )
+    tally.notes += site.settled()
+    for supply in (documents, texts):
+        tally.add(supply.differs(reference))
+    return tally.outcome(way.fault)
 
 
 def _down(site: Site) -> Iterator[str]:

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 import signal
-import sqlite3
-import subprocess
-import sys
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pyarrow as pa
 
-from lexigram_ray.jobs.owner import Owner
-from lexigram_ray.jobs.records import Busy, Claim
-from lexigram_ray.jobs.store import Store
 from tests.chaos.faults.children import Child
 from tests.chaos.faults.commit_kills_child import WRITING
-from tests.chaos.faults.commit_sites import Site, Tally
+from tests.chaos.faults.commit_sites import Site
 from tests.chaos.faults.commit_work import Shape, do
-from tests.chaos.faults.counting import against_ledger, counted, difference, rows_of
+from tests.chaos.faults.counting import against_ledger, counted, rows_of
 from tests.chaos.proof_types import Outcome, Trial
-from tests.chaos.stopped_child import DOCUMENT, JOB
+from tests.chaos.same_rows import difference
+from tests.chaos.stopped_child import DOCUMENT
+from tests.chaos.stopping import is_free, stopping_child, take_over
+from tests.chaos.tally import Tally
 from tests.collections_data import documents
-from tests.command_line import REPOSITORY
 from tests.contract.store_data import wait_until_stopped
 from tests.integration.commit_data import (
     Place,
@@ -67,43 +62,17 @@ def _stop_at(moment: str, place: Place, tally: Tally, chance: random.Random) -> 
         collection = place.open_collection(store)
         older = ingested({DOCUMENT: chance.randint(1, 9), "b": 2}, "old")
         commit(store, claim_job(store, "earlier"), collection, older)
-        with _stopping_child(place, moment) as late:
+        with stopping_child(place, moment) as late:
             wait_until_stopped(late)
             tally.times += 1
-            commit(store, _take_over(store), collection, ingested({DOCUMENT: newest}, "newest"))
+            commit(store, take_over(store), collection, ingested({DOCUMENT: newest}, "newest"))
             late.send_signal(signal.SIGCONT)
             output, _ = late.communicate(timeout=CHILD_SECONDS)
         wanted = documents({DOCUMENT: newest}, "newest"), documents({"b": 2}, "old")
-        tally.add(*difference(counted(pa.concat_tables(wanted)), rows_of(collection)))
+        tally.add(difference(rows_of(collection), counted(pa.concat_tables(wanted))))
         tally.notes += against_ledger(collection, store)
     if '"lease_lost"' not in output:
         tally.notes.append(f"{moment}: the late writer said {output!r}, not that it is too late")
-
-
-@contextlib.contextmanager
-def _stopping_child(place: Place, moment: str) -> Generator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.chaos.stopped_child", str(place.root), moment],
-        cwd=REPOSITORY,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def _take_over(store: Store) -> Claim:
-    """Claim the stopped writer's job as soon as its lease is over."""
-    (job,) = (each for each in store.list_jobs()[0] if each.spec == {"paths": [JOB]})
-    deadline = time.monotonic() + CHILD_SECONDS
-    while isinstance(claim := store.claim(job.id, Owner.current(), CHILD_SECONDS), Busy):
-        if time.monotonic() > deadline:
-            raise RuntimeError("the stopped writer's lease does not end")
-        time.sleep(0.05)
-    return claim
 
 
 def _stop_anywhere(site: Site, tally: Tally, chance: random.Random) -> None:
@@ -145,7 +114,7 @@ def _stop_between_transactions(child: Child, database: Path) -> bool:
         child.signal(signal.SIGSTOP)
         if not _is_stopped(child):
             break
-        if _is_free(database):
+        if is_free(database):
             return True
         child.signal(signal.SIGCONT)
         time.sleep(0.01)
@@ -159,13 +128,3 @@ def _is_stopped(child: Child) -> bool:
             return True
         time.sleep(0.005)
     return False
-
-
-def _is_free(database: Path) -> bool:
-    with contextlib.closing(sqlite3.connect(database, timeout=0.1, isolation_level=None)) as opened:
-        try:
-            opened.execute("BEGIN EXCLUSIVE")
-            opened.execute("ROLLBACK")
-        except sqlite3.OperationalError:
-            return False
-        return True

@@ -18,10 +18,11 @@ from lexigram_ray.core.types import JobStatus
 from lexigram_ray.jobs.store import Store
 from lexigram_ray.vectors.collection import Collection
 from tests.chaos.faults.children import Child
-from tests.chaos.faults.commit_sites import Tally
-from tests.chaos.faults.counting import against_ledger, counted, difference
+from tests.chaos.faults.counting import against_ledger, counted
 from tests.chaos.faults.two_jobs_child import DOCUMENTS, stop_file
 from tests.chaos.proof_types import SIGKILL, Outcome, Trial
+from tests.chaos.same_rows import difference
+from tests.chaos.tally import Tally
 from tests.collections_data import documents
 from tests.integration.commit_data import NAME, Place, source_document
 
@@ -111,7 +112,7 @@ def _count(store: Store, collection: Collection, tally: Tally) -> None:
         else:
             tally.lost += 1
             tally.notes.append(f"{document} is of {versions[document]}, which the ledger denies")
-    tally.add(*difference(wanted, counted(table)))
+    tally.add(difference(counted(table), wanted))
     for version in collection.dataset.versions():
         tally.notes += _torn(collection.dataset.checkout_version(version["version"]))
     jobs, _ = store.list_jobs()

@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import json
 import logging
-from pathlib import Path
 
 import ray
 
-from tests.integration.provoking.catalog import all_cases, provoked, written
+from tests.integration.provoking.catalog import LIST, all_cases, provoked, written
 from tests.postgres_server import end_all_servers
-
-LIST = Path(__file__).parents[2] / "unit" / "provoked_errors.json"
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from lexigram_ray.jobs.classifier_codes import headers_of, http_status
 TRANSIENT, PERMANENT = "transient", "permanent"
 THROTTLED, INVALID_INPUT, UNKNOWN = "throttled", "invalid_input", "unknown"
 
+LIST = Path(__file__).parents[2] / "unit" / "provoked_errors.json"
 MOST_OF_A_MESSAGE = 1_500
 
 
@@ -72,9 +73,9 @@ def written(case: Case, error: BaseException) -> dict[str, object]:
 
 def all_cases(*, with_ray: bool) -> list[Case]:
     """Return all of them; those of Ray need a cluster that runs."""
-    from tests.integration.provoking import files, models, network, stores
+    from tests.integration.provoking import models, network, parsers, stores, system
 
-    listed = [*network.CASES, *files.CASES, *stores.CASES, *models.CASES]
+    listed = [*network.CASES, *system.CASES, *parsers.CASES, *stores.CASES, *models.CASES]
     if with_ray:
         from tests.integration.provoking import ray_faults
 
