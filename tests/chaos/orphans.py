@@ -15,6 +15,10 @@ from collections.abc import Sequence
 import psutil
 
 PATIENCE_SECONDS = 15.0
+AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
+AGENTS_SECONDS = 90.0
+"""Ray's agents, whose node and head were both killed, end by themselves after a minute: they wait
+for the head to come back. Nothing else is borne for so long."""
 _SET_CHILD_SUBREAPER = 36
 # It lives as long as the interpreter, once anything has used multiprocessing.
 _OF_PYTHON = "multiprocessing.resource_tracker"
@@ -30,8 +34,8 @@ def left_behind() -> list[str]:
 
     To be called while no `Popen` waits for its process: the dead are reaped here.
     """
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while (left := _living()) and time.monotonic() < deadline:
+    started = time.monotonic()
+    while (left := _living()) and time.monotonic() - started < _patience(left):
         _reap()
         time.sleep(0.1)
     _reap()
@@ -55,6 +59,11 @@ def end_all() -> None:
             process.kill()
     psutil.wait_procs(_living(), timeout=10)
     _reap()
+
+
+def _patience(left: Sequence[psutil.Process]) -> float:
+    of_ray = all(any(agent in _named(each) for agent in AGENTS) for each in left)
+    return AGENTS_SECONDS if of_ray else PATIENCE_SECONDS
 
 
 def _living() -> list[psutil.Process]:
