@@ -90,7 +90,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--seed", type=int, default=random.SystemRandom().randrange(10**6), help="of all chance"
     )
-    parser.add_argument("--long", action="store_true", help="some ten times as many faults")
+    parser.add_argument(
+        "--long", action="store_true", help="three times as many faults, and 1,000 kills"
+    )
     parser.add_argument(
         "--only",
         action="append",

@@ -35,7 +35,7 @@ LEASE_SECONDS = 1.0
 MOMENTS = ("in the middle of the merge", "before the removal", "after the write")
 CHILD_SECONDS = 60
 ROUNDS = 2
-LONG = 10
+LONG = 3
 
 
 def run(trial: Trial) -> Iterator[Outcome]:

@@ -28,7 +28,7 @@ from tests.integration.commit_data import NAME, Place, source_document
 
 ROLES = (("write", "x"), ("write", "y"), ("disturb", "z"))
 EPISODES = 3
-LONG = 10
+LONG = 3
 KILLS = 5
 CREATION_SECONDS = 0.15
 GAP_SECONDS = (0.2, 0.8)
