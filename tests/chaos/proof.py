@@ -91,7 +91,7 @@ def _options() -> argparse.Namespace:
         "--seed", type=int, default=random.SystemRandom().randrange(10**6), help="of all chance"
     )
     parser.add_argument(
-        "--long", action="store_true", help="three times as many faults, and 1,000 kills"
+        "--long", action="store_true", help="twice as many faults, of some more, and 1,000 kills"
     )
     parser.add_argument(
         "--only",

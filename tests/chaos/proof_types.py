@@ -46,7 +46,7 @@ class Trial:
 
     Attributes:
         seed: Of all that is left to chance.
-        long: Whether to make three times as many faults, and 1,000 kills at least.
+        long: Whether to make twice as many faults, of some more, and 1,000 kills at least.
         root: A fresh folder of this scenario.
         models: Converted models; each state links to them as its folder `models`.
     """

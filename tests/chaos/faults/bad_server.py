@@ -34,7 +34,7 @@ from tests.misbehaving_server import Fault, MisbehavingServer, running
 
 SHARE = 0.5
 MOST_RUNS = 8
-TIMES_LONG = 3
+TIMES_LONG = 2
 SOON = {"max_attempts": "2"}
 """A server that does not recover is given up sooner than by default."""
 

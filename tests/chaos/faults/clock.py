@@ -28,7 +28,7 @@ from tests.collections_data import documents
 from tests.integration.commit_data import NAME, Place
 
 JOBS, TIMED_JOBS, KILLS = 90, 30, 5
-LONG = 3
+LONG = 2
 DRAIN_SECONDS = 120.0
 GAP_SECONDS = (0.3, 1.0)
 

@@ -20,7 +20,7 @@ from tests.chaos.proof_types import SIGKILL, Outcome, Trial
 from tests.chaos.site import Site
 from tests.chaos.supply import Supply, reference_of
 
-LONG = 3
+LONG = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from tests.chaos.tally import Tally
 
 ON_THE_CLUSTER = 5
 BY_ITSELF = 2
-LONG = 3
+LONG = 2
 DOCUMENTS = 25
 AFTER_SECONDS = (2.0, 7.0)
 """A command that starts Ray needs four of them until it works."""

@@ -29,7 +29,7 @@ LEFT_PAGES = (0, 0, 1, 4)
 SHARES = ((0.2, 0.8), (0.15, 0.5), (0.1, 0.3))
 """When it is filled, as shares of the command's time: earlier where the last one was too late."""
 
-TIMES_LONG = 3
+TIMES_LONG = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,7 +31,7 @@ from tests.command_line import run_cli
 
 LETTERS = 24
 ROUNDS = 2
-LONG = 3
+LONG = 2
 DUE_SECONDS = 0.5
 WAIT_SECONDS = 20.0
 OPEN = LetterFilter(statuses=(LetterStatus.OPEN,))

@@ -29,7 +29,7 @@ AWAY_SECONDS = (0.0, 3.0)
 LONG_AWAY_SECONDS = 11.5
 """Longer than the store waits by itself: its callers hear of it."""
 
-TIMES_LONG = 3
+TIMES_LONG = 2
 LIMIT_SECONDS = 1200.0
 
 

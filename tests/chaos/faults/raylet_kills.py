@@ -26,7 +26,7 @@ from tests.postgres_server import PostgresServer
 
 FAULT = f"{SIGKILL} of the raylet of a second node"
 TIMES = 3
-LONG = 3
+LONG = 2
 DOCUMENTS = 25
 SMALL = {"object_store_memory": 100 * 1024 * 1024, "include_dashboard": False}
 HEAD_CPUS = 2

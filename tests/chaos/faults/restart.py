@@ -15,7 +15,7 @@ from tests.chaos.site import Site
 from tests.chaos.supply import Supply, reference_of
 from tests.chaos.tally import Tally
 
-LONG = 3
+LONG = 2
 DOCUMENTS, FOLDERS = 12, 3
 TEXTS, TABLES = 300, 2
 PROGRESS_SECONDS = 120.0
