@@ -16,6 +16,7 @@ from tests.chaos.hunting import (
     Hunter,
     Victim,
 )
+from tests.chaos.metrics_agree import disagreements
 from tests.chaos.proof_types import SIGKILL, Outcome, Trial
 from tests.chaos.site import Site
 from tests.chaos.supply import Supply, reference_of
@@ -72,6 +73,8 @@ def _outcomes(trial: Trial, phase: Phase, site: Site, reference: Site) -> Iterat
         hunter = Hunter(site.processes, lambda: supply.keep_busy(store), trial.chance(phase.name))
         killed = hunter.hunt(times, phase.every_seconds)
     notes = tuple(site.settled())
+    with site.store() as store:
+        notes += tuple(disagreements(store))
     differs = supply.differs(reference)
     for victim, wanted in times.items():
         few = (f"only {killed[victim]} of {wanted} were there to be killed",)

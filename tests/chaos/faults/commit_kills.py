@@ -27,7 +27,7 @@ FAULTS = {
     "answer lost as a conflict": "a Lance commit's answer is lost, and called a conflict",
 }
 ROUNDS = {"within the commit": 3}
-LONG = 18
+LONG = 42
 """Most of a long run's kills are these: each costs a second, and here rows could be lost."""
 MOST_KILLS_A_JOB = 2
 
