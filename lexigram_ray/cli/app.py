@@ -30,9 +30,11 @@ from lexigram_ray.cli.invocation import (
     StateOption,
 )
 from lexigram_ray.cli.jobs import jobs_app
+from lexigram_ray.cli.maintenance import maintenance_app
 from lexigram_ray.cli.messages import log_to
 from lexigram_ray.cli.output import printable, say
 from lexigram_ray.cli.search import search
+from lexigram_ray.cli.stats import stats
 from lexigram_ray.cli.status import status
 from lexigram_ray.cli.store import store_app
 from lexigram_ray.cli.stray import open_closed_streams
@@ -116,6 +118,7 @@ def root(
       lexigram-ray jobs list
       lexigram-ray dlq list
       lexigram-ray collections list
+      lexigram-ray maintenance run health_check
       lexigram-ray doctor
 
     Exit codes:
@@ -141,6 +144,9 @@ app.command("search", help=help_of(search), short_help="Find passages that answe
 )
 app.command("up", help=help_of(up), short_help="Start what works on submitted jobs.")(up)
 app.command("status", help=help_of(status), short_help="Show what is up, and the jobs.")(status)
+app.command("stats", help=help_of(stats), short_help="Show what was done, how fast, what failed.")(
+    stats
+)
 app.command("down", help=help_of(down), short_help="End what `up` has started.")(down)
 app.command("doctor", help=help_of(doctor), short_help="Check this machine and its settings.")(
     doctor
@@ -148,5 +154,8 @@ app.command("doctor", help=help_of(doctor), short_help="Check this machine and i
 app.add_typer(collections_app, name="collections", short_help="List, show and drop collections.")
 app.add_typer(jobs_app, name="jobs", short_help="List, show, watch, cancel and retry jobs.")
 app.add_typer(dlq_app, name="dlq", short_help="See what failed, retry it, archive or delete it.")
+app.add_typer(
+    maintenance_app, name="maintenance", short_help="See, run and switch off maintenance."
+)
 app.add_typer(cache_app, name="cache", short_help="Show, clean and clear the embedding cache.")
 app.add_typer(store_app, name="store", short_help="Back up, restore and move the job store.")

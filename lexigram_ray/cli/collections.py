@@ -178,7 +178,7 @@ def _row(item: Mapping[str, object]) -> tuple[str, ...]:
 def _shown(key: str, value: object) -> str:
     from lexigram_ray.cli.output import byte_size, printable
 
-    if key == "bytes" and isinstance(value, int):
+    if key.endswith("bytes") and isinstance(value, int):
         return byte_size(value)
     if isinstance(value, int):
         return f"{value:,}"

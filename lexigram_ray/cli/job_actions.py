@@ -44,6 +44,7 @@ def cancel_jobs(
 
     With --json one job is one object, and several are {"items": [...]}.
     """
+    from lexigram_ray.cli.job_next import line_again
     from lexigram_ray.cli.job_words import object_of
     from lexigram_ray.jobs.owner import Owner
 
@@ -61,7 +62,7 @@ def cancel_jobs(
     for job, written in zip(ended, rows, strict=True):
         _print_cancelled(job, written)
     if len(ended) == 1:
-        line = invocation.suggest("jobs", "retry", ended[0].id)
+        line = line_again(ended[0], invocation)
         say(line, label="do it again with", style="cyan")
     return EXIT_DONE
 
@@ -120,10 +121,11 @@ def _check_cancellable(found: Sequence[Job]) -> None:
 
 
 def _print_cancelled(job: Job, rows: int) -> None:
+    from lexigram_ray.cli.job_words import title_of
+
     stays = f"{count(rows, 'row')} that it had written stay" if rows else "it had written nothing"
     word = paint("cancelled", "yellow", sys.stdout)
-    where = printable(job.collection)
-    write_line(sys.stdout, f"{word}: {job.kind} into collection {where}, job {job.id}: {stays}")
+    write_line(sys.stdout, f"{word}: {printable(title_of(job))}, job {job.id}: {stays}")
 
 
 def _print_retry(job: Job, recorded: Retry) -> None:

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from lexigram_ray.cli.job_words import at, waits_for_a_worker
+from lexigram_ray.cli.job_words import at, place_of, waits_for_a_worker
 from lexigram_ray.cli.output import printable, say
 from lexigram_ray.core.types import JobStatus
 from lexigram_ray.jobs.counts import Counts
+from lexigram_ray.jobs.schedule_records import MAINTENANCE
 
 if TYPE_CHECKING:
     from lexigram_ray.cli.invocation import Invocation
@@ -87,7 +88,14 @@ def _steps(
         case JobStatus.FAILED | JobStatus.CANCELLED:
             if is_watched and job.status is JobStatus.FAILED:
                 yield "more with", invocation.suggest("jobs", "show", job.id, "--traceback")
-            yield "try", invocation.suggest("jobs", "retry", job.id)
+            yield "try", line_again(job, invocation)
+
+
+def line_again(job: Job, invocation: Invocation) -> str:
+    """Return the command that does once more what a job did that has failed or was cancelled."""
+    if job.kind == MAINTENANCE:
+        return invocation.suggest("maintenance", "run", place_of(job))
+    return invocation.suggest("jobs", "retry", job.id)
 
 
 def _is_repeatable(job: Job) -> bool:

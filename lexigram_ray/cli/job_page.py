@@ -13,6 +13,7 @@ from lexigram_ray.cli.job_words import (
     progress_in_words,
     seconds_taken,
     style_of,
+    title_of,
 )
 from lexigram_ray.cli.output import (
     duration,
@@ -54,7 +55,7 @@ def print_page(
     from lexigram_ray.cli.ingest_summary import print_problems
 
     status = paint(job.status.value, style_of(job), sys.stdout)
-    _print(f"{status}: {job.kind} into collection {printable(job.collection)}")
+    _print(f"{status}: {printable(title_of(job))}")
     for label, text in _lines(job, now):
         _print(f"  {label:<{LABEL_WIDTH}} {printable(text)}")
     if attempts:

@@ -9,6 +9,7 @@ from lexigram_ray.cli.output import duration
 from lexigram_ray.core.types import JobStatus
 from lexigram_ray.jobs.counts import Counts
 from lexigram_ray.jobs.records import Job
+from lexigram_ray.jobs.schedule_records import MAINTENANCE
 from lexigram_ray.jobs.watching import Pace
 
 STYLES = {
@@ -34,6 +35,18 @@ def records_of(job: Job) -> str:
     return RECORDS.get(job.kind, "records")
 
 
+def title_of(job: Job) -> str:
+    """Return `ingest into collection docs`, or `maintenance cache_cleanup`."""
+    if job.kind == MAINTENANCE:
+        return f"{job.kind} {place_of(job)}"
+    return f"{job.kind} into collection {place_of(job)}"
+
+
+def place_of(job: Job) -> str:
+    """Return the collection of a job, or the schedule that has made it."""
+    return str(job.spec.get("schedule", "")) if job.kind == MAINTENANCE else job.collection
+
+
 def waits_for_a_worker(job: Job, now: datetime) -> bool:
     """Return whether nothing but a worker is missing for a job to begin."""
     is_due = job.run_after is None or job.run_after <= now
@@ -56,6 +69,8 @@ def progress_in_words(job: Job) -> str:
         return progress_in_short(job).replace(" ", f" {records}, ", 1)
     if counts.done:
         return f"{counts.done:,} {records}"
+    if job.kind == MAINTENANCE:
+        return "done" if job.status is JobStatus.COMPLETED else "it says nothing of how far it is"
     return "nothing to do" if job.status is JobStatus.COMPLETED else "nothing is done yet"
 
 

@@ -17,6 +17,7 @@ from lexigram_ray.cli.invocation import (
     env,
 )
 from lexigram_ray.cli.job_actions import cancel_jobs, retry_jobs
+from lexigram_ray.cli.job_events import job_events
 from lexigram_ray.cli.job_ids import IdArgument, IdsArgument, find_job, find_jobs, open_store
 from lexigram_ray.cli.job_options import (
     CursorOption,
@@ -37,7 +38,7 @@ jobs_app = typer.Typer(rich_markup_mode=None, invoke_without_command=True)
 
 
 def jobs(ctx: typer.Context) -> None:
-    """List, show, watch, cancel and retry jobs.
+    """List, show, watch, follow, cancel and retry jobs.
 
     Examples:
       lexigram-ray jobs list --status running
@@ -56,8 +57,12 @@ def list_jobs(
         typer.Option("--status", envvar=env("status"), help="Only jobs in this state."),
     ] = None,
     kind: Annotated[
-        Literal["ingest", "embed"] | None,
-        typer.Option("--kind", envvar=env("kind"), help="Only jobs of this kind."),
+        Literal["ingest", "embed", "maintenance"] | None,
+        typer.Option(
+            "--kind",
+            envvar=env("kind"),
+            help="Only jobs of this kind; those of maintenance are shown only so.",
+        ),
     ] = None,
     collection: Annotated[
         str | None,
@@ -214,5 +219,6 @@ jobs_app.callback(help=help_of(jobs))(jobs)
 jobs_app.command("list", help=help_of(list_jobs))(list_jobs)
 jobs_app.command("show", help=help_of(show_job))(show_job)
 jobs_app.command("watch", help=help_of(watch_jobs))(watch_jobs)
+jobs_app.command("events", help=help_of(job_events))(job_events)
 jobs_app.command("cancel", help=help_of(cancel_jobs))(cancel_jobs)
 jobs_app.command("retry", help=help_of(retry_jobs))(retry_jobs)

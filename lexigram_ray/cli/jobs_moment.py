@@ -11,6 +11,7 @@ from lexigram_ray.cli import embed_progress, ingest_progress
 from lexigram_ray.cli.job_words import (
     local_time,
     pace_in_words,
+    place_of,
     progress_in_words,
     waits_for_a_worker,
 )
@@ -18,6 +19,7 @@ from lexigram_ray.cli.output import count
 from lexigram_ray.core.types import JobStatus
 from lexigram_ray.jobs.counts import Counts
 from lexigram_ray.jobs.records import Job
+from lexigram_ray.jobs.schedule_records import MAINTENANCE
 from lexigram_ray.jobs.watching import Watched
 
 PHASES = ingest_progress.PHASES | embed_progress.PHASES
@@ -40,7 +42,8 @@ class JobsMoment:
         """What the one job does, or how many are in which state."""
         if self._one is not None:
             job = self._one.job
-            return f"{job.kind} into {job.collection}: {_phase(job, self.now)}"
+            doing = job.kind if job.kind == MAINTENANCE else f"{job.kind} into"
+            return f"{doing} {place_of(job)}: {_phase(job, self.now)}"
         states = Counter(each.job.status for each in self.watched)
         told = ", ".join(
             f"{states[status]:,} {status.value}" for status in JobStatus if states[status]

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from lexigram_ray.cli.job_ids import short_ids
-from lexigram_ray.cli.job_words import age, progress_in_short, seconds_taken, style_of
+from lexigram_ray.cli.job_words import age, place_of, progress_in_short, seconds_taken, style_of
 from lexigram_ray.cli.output import duration, print_table, shortened
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def _row(job: Job, shown: str, now: datetime) -> tuple[str | Text, ...]:
     return (
         shown,
         job.kind,
-        job.collection,
+        place_of(job),
         Text(job.status.value, style=style_of(job)),
         progress_in_short(job),
         age(job.created_at, now),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -14,13 +14,32 @@ from lexigram_ray.cli.invocation import (
     Invocation,
     JsonOption,
     StateOption,
+    env,
 )
 from lexigram_ray.cli.output import byte_size, paint, print_table, printable, say, write_line
 from lexigram_ray.cli.stray import stdout_is_for_results
+from lexigram_ray.core.errors import UsageError
 
 if TYPE_CHECKING:
     from lexigram_ray.jobs.records import Job
     from lexigram_ray.runtime.status import ClusterState, Status
+
+EVERY_SECONDS = 2.0
+
+WatchOption = Annotated[
+    bool,
+    typer.Option("--watch", "-w", envvar=env("watch"), help="Look again and again, until Ctrl-C."),
+]
+IntervalOption = Annotated[
+    float | None,
+    typer.Option(
+        min=0.1,
+        max=3600,
+        metavar="SECONDS",
+        envvar=env("interval"),
+        help=f"Between two looks of a watch; else {EVERY_SECONDS:g}.",
+    ),
+]
 
 
 def status(
@@ -29,18 +48,29 @@ def status(
     state: StateOption = None,
     config: ConfigOption = None,
     json: JsonOption = False,
+    watch: WatchOption = False,
+    interval: IntervalOption = None,
     debug: DebugOption = False,
 ) -> int:
     """Show the cluster that `up` has started or found, its nodes, our actors, and the jobs.
 
     Examples:
       lexigram-ray status
+      lexigram-ray status --watch
       lexigram-ray status --json | jq .jobs.pending
+      lexigram-ray status --watch --json | jq -c .chunks_per_second
 
-    It starts nothing. Exit code 4: nothing is up, or the cluster does not answer.
+    It starts nothing. Exit code 4: nothing is up, or the cluster does not answer. A watch goes on
+    whatever it sees, until Ctrl-C, and ends with 0; with --json it prints an object a line.
     """
     invocation = Invocation.of(ctx, state, config, json=json, debug=debug)
     settings = invocation.load_config()
+    if watch:
+        from lexigram_ray.cli.status_watch import watch_status
+
+        return watch_status(settings, invocation, interval or EVERY_SECONDS)
+    if interval is not None:
+        raise UsageError("--interval is for --watch", hint=invocation.suggest("status", "--watch"))
     with stdout_is_for_results(lambda line: say(printable(line), label="output", style="dim")):
         from lexigram_ray.runtime.status import read_status
 
@@ -89,6 +119,8 @@ def _print_cluster(cluster: ClusterState | None, invocation: Invocation) -> None
         missing.append("no queue runs there: submitted jobs wait")
     if not cluster.has_dead_letters:
         missing.append("no dead-letter actor runs there: failures are not retried by themselves")
+    if cluster.has_maintenance is False:
+        missing.append("no maintenance actor runs there: nothing is kept in order by itself")
     for what in missing:
         say(what, label="warning", style="yellow")
     if missing:

@@ -1,4 +1,4 @@
-"""`lexigram-ray up` and `down`: who works on what is submitted, and retries what has failed."""
+"""`lexigram-ray up` and `down`: who works on jobs, retries failures, and does maintenance."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def up(
     json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Start what works on submitted jobs and retries failures, and let it go on by itself.
+    """Start what works on jobs, retries failures and does maintenance, and let it go on by itself.
 
     Examples:
       lexigram-ray up
@@ -94,16 +94,19 @@ def _print_up(report: UpReport, invocation: Invocation) -> None:
         "dashboard": report.dashboard or "none",
         "queue": _actor(report.queue, started=report.started_queue),
         "dlq": _actor(report.dead_letters, started=report.started_dead_letters),
+        "maintenance": _actor(report.maintenance, started=report.started_maintenance),
         "jobs": f"{report.pending:,} waiting, {report.running:,} running",
     }
     for label, text in lines.items():
-        write_line(sys.stdout, f"{label:<9}  {printable(text)}")
+        write_line(sys.stdout, f"{label:<11}  {printable(text)}")
     submit = invocation.suggest("ingest", "PATH", "--collection", "NAME", "--no-wait")
     say(submit, label="try", style="cyan")
     say(invocation.suggest("status"), label="try", style="cyan")
 
 
-def _actor(actor: ActorState, *, started: bool) -> str:
+def _actor(actor: ActorState | None, *, started: bool) -> str:
+    if actor is None:
+        return "turned off (enable_maintenance)"
     began = "started" if started else "already running"
     return f"{actor.name} ({began}; process {actor.pid})"
 

@@ -6,7 +6,7 @@ import difflib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, cast
+from typing import Annotated, ClassVar, Literal, cast, get_args
 
 import yaml
 from pydantic import (
@@ -28,6 +28,7 @@ from pydantic_settings import (
 )
 
 from lexigram_ray.core.errors import ConfigError
+from lexigram_ray.core.maintenance_settings import MaintenanceSettings
 from lexigram_ray.core.types import DEFAULT_MODEL
 
 ENV_PREFIX = "LEX_AI_WORKERS__"
@@ -140,6 +141,15 @@ class DeadLetterSettings(_Section):
     handler: str | None = Field(None, description="The same as a function: package.module:name")
 
 
+class LoggingSettings(_Section):
+    """The log of the actors and workers on Ray: lines in the files that Ray keeps of each."""
+
+    format: Literal["text", "json"] = Field("text", description="Lines for people, or JSON Lines")
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least that is logged"
+    )
+
+
 class RuntimeSettings(_Section):
     """Where the work runs."""
 
@@ -197,6 +207,9 @@ class WorkersConfig(BaseSettings):
     jobs: JobSettings = JobSettings()  # pyright: ignore[reportCallIssue]
     dead_letters: DeadLetterSettings = DeadLetterSettings()  # pyright: ignore[reportCallIssue]
     runtime: RuntimeSettings = RuntimeSettings()  # pyright: ignore[reportCallIssue]
+    logging: LoggingSettings = LoggingSettings()  # pyright: ignore[reportCallIssue]
+    # What each duty may do: lexigram_ray/core/maintenance_settings.py.
+    maintenance: MaintenanceSettings = MaintenanceSettings()  # pyright: ignore[reportCallIssue]
 
     @property
     def paths(self) -> StatePaths:
@@ -339,13 +352,16 @@ def _first_problem(error: ValidationError) -> str:
 
 
 def _fields_of(parent: str) -> list[str]:
-    model: type[BaseModel] = WorkersConfig
+    annotation: object = WorkersConfig
     for part in filter(None, parent.split(".")):
-        annotation = model.model_fields[part].annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        model = annotation
-    return sorted(model.model_fields)
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            annotation = annotation.model_fields[part].annotation
+        else:
+            # A section by names of the user's choice: `dict[str, Section]`.
+            annotation = next(iter(get_args(annotation)[1:]), None)
+    if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        return []
+    return sorted(annotation.model_fields)
 
 
 def _nearest(name: str, known: list[str]) -> str:

@@ -34,6 +34,31 @@ class JobStatus(StrEnum):
         return self in (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
 
 
+class MaintenanceTaskType(StrEnum):
+    """The maintenance that a cluster does of itself."""
+
+    INDEX_OPTIMIZATION = "index_optimization"
+    CACHE_CLEANUP = "cache_cleanup"
+    DOCUMENT_CLEANUP = "document_cleanup"
+    METRICS_ROLLUP = "metrics_rollup"
+    HEALTH_CHECK = "health_check"
+
+
+class MaintenanceStatus(StrEnum):
+    """States of one run of a maintenance task; the last three are final."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether a run in this state can never change again."""
+        return self not in (MaintenanceStatus.PENDING, MaintenanceStatus.RUNNING)
+
+
 class Outcome(StrEnum):
     """How a document of a run ended."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from lexigram_ray.core.errors import EmbeddingError, TextsRefusedError
 from lexigram_ray.core.protocols import EmbeddingProvider
+from lexigram_ray.core.telemetry import EMBED_BATCH_SECONDS, meter
 from lexigram_ray.core.types import ModelSpec
 from lexigram_ray.embedding.cache import EmbeddingCache
 
@@ -159,7 +161,11 @@ class CachedEmbedder:
         self._cache.put([hashes[row] for row in good], answer.vectors[good])
 
     def _compute(self, texts: Sequence[str]) -> _Answer:
-        answer = _ask(self._loaded(), texts)
+        provider, started = self._loaded(), time.monotonic()
+        answer = _ask(provider, texts)
+        # A local model's name may be the path of its folder.
+        name = self._spec.name.rpartition("/")[2]
+        meter().observe(EMBED_BATCH_SECONDS, time.monotonic() - started, model=name)
         vectors = np.asarray(answer.vectors, np.float32)
         if vectors.shape != (len(texts), self._spec.dimension):
             raise EmbeddingError(

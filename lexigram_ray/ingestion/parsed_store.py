@@ -33,6 +33,9 @@ _LEVEL = 1
 _BLOCK = 1 << 20
 _LENGTH_BYTES = 8
 
+PARSED_SUFFIX = ".z"
+UNFINISHED_SUFFIX = ".tmp"
+
 
 def parser_fingerprint(settings: ParserSettings) -> str:
     """Name everything that bears on the text that a document's bytes become.
@@ -102,7 +105,7 @@ class ParsedStore:
         """
         target = self._file(parsed.content_hash, path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        name = f"{target.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp"
+        name = f"{target.name}.{os.getpid()}.{os.urandom(4).hex()}{UNFINISHED_SUFFIX}"
         temporary = (scratch or target.parent) / name
         try:
             with open(temporary, "wb") as file:
@@ -114,7 +117,7 @@ class ParsedStore:
 
     def _file(self, content_hash: str, path: str) -> Path:
         hint = suffix_hint(path)
-        name = f"{content_hash}.{hint}.z" if hint else f"{content_hash}.z"
+        name = f"{content_hash}.{hint}{PARSED_SUFFIX}" if hint else f"{content_hash}{PARSED_SUFFIX}"
         return self.root / self.fingerprint / content_hash[:2] / name
 
 

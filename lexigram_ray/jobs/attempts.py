@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Update
 
 from lexigram_ray.core.types import FailureCategory, JobStatus
-from lexigram_ray.jobs import jobs_sql
+from lexigram_ray.jobs import job_events, jobs_sql, metrics_sql
 from lexigram_ray.jobs.database import from_micros, from_optional_micros, storable
 from lexigram_ray.jobs.owner import Owner
 from lexigram_ray.jobs.records import INTERRUPTED, LOST, SNOOZED, Attempt
@@ -52,6 +52,13 @@ def end_job(
     close(
         connection, job_id, now, status.value, error=error, category=category, traceback=traceback
     )
+    told_of: dict[str, object] = {
+        "error": job_events.shortened(error),
+        "code": error_code,
+        "category": None if category is None else category.value,
+    }
+    job_events.add(connection, job_id, now, status.value, told_of)
+    connection.execute(metrics_sql.NOTE_ENDED, {"ended_job": job_id})
     return True
 
 

@@ -25,9 +25,11 @@ from lexigram_ray.core.types import Outcome
 from lexigram_ray.jobs.bookkeeping import Bookkeeper, unit_result, written_elsewhere
 from lexigram_ray.jobs.conflicts import until_accepted
 from lexigram_ray.jobs.executor import Executed, Execution, Spilled
+from lexigram_ray.jobs.measuring import measure_commit, measure_documents
 from lexigram_ray.jobs.plan import PlanRules
 from lexigram_ray.jobs.records import Claim, LedgerEntry, LedgerState
 from lexigram_ray.jobs.removal import clear_rows
+from lexigram_ray.jobs.requests import INGEST
 from lexigram_ray.jobs.store import Store
 from lexigram_ray.vectors.collection import Collection
 from lexigram_ray.vectors.writing import remove_documents, replace_documents, verify_documents
@@ -135,6 +137,8 @@ class Committer:
                 self._record_outcomes(bad)
         self._last_end = self._clock()
         self._last_seconds = self._last_end - started
+        if rows is not None:
+            measure_commit(self._collection.name, INGEST, self._last_seconds)
 
     def _write(self, units: Sequence[Executed], rows: pa.Table | Spilled) -> None:
         while units:
@@ -162,6 +166,8 @@ class Committer:
             [self._books.entry(unit, LedgerState.DONE) for unit in units],
             [unit_result(unit) for unit in units],
         )
+        written = [unit for unit in units if unit.document.document_id not in overtaken]
+        measure_documents(self._collection.name, written)
         self.committed.ingested.update(set(ids) - overtaken)
         self.committed.elsewhere.difference_update(ids)
         return overtaken
@@ -255,6 +261,7 @@ class Committer:
             [self._outcome_entry(unit, kept) for unit in units],
             [unit_result(unit) for unit in units],
         )
+        measure_documents(self._collection.name, units)
 
     def _begun_by_others(
         self, units: Sequence[Executed], before: Mapping[str, LedgerEntry]

@@ -17,6 +17,8 @@ from lexigram_ray.jobs.schema import (
     meta,
     metadata,
     rate_limits,
+    schedule_runs,
+    schedules,
     schema_version,
 )
 
@@ -42,6 +44,9 @@ def copy_rows(source: Database, target: Database) -> None:
                 )
         # With the store's id: what `migrate` has made is the id of another one.
         written.execute(meta.delete())
+        # `up` defines schedules before there is anything to do, and the copy has its own.
+        for table in (schedule_runs, schedules):
+            written.execute(table.delete())
         with closing(_statements(source)) as statements:
             for statement, rows in statements:
                 written.execute(statement, rows)

@@ -11,6 +11,7 @@ from lexigram_ray.jobs.letter_records import LetterStatus, Subject
 from lexigram_ray.jobs.schema import (
     attempts,
     dead_letters,
+    is_asked_for,
     is_closed,
     is_retried,
     jobs,
@@ -107,7 +108,7 @@ OPEN_ROWS = select(
 _TOLD = ("id", "kind", "status", "collection", "spec", "spec_key", "error", "error_code")
 JOBS_THAT_END = (
     select(*(jobs.c[name] for name in _TOLD))
-    .where(jobs.c.id.in_(bindparam("job_ids", expanding=True)))
+    .where(jobs.c.id.in_(bindparam("job_ids", expanding=True)), is_asked_for)
     .order_by(jobs.c.id)
 )
 

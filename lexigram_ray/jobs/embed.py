@@ -13,6 +13,7 @@ from functools import partial
 
 from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import WorkerError
+from lexigram_ray.core.job_logging import logged_as
 from lexigram_ray.core.types import JobStatus
 from lexigram_ray.jobs.claiming import (
     Taken,
@@ -25,6 +26,7 @@ from lexigram_ray.jobs.claiming import (
 from lexigram_ray.jobs.counts import Counts
 from lexigram_ray.jobs.embed_report import EmbedReport, EmbedRequest
 from lexigram_ray.jobs.embed_run import EmbedInterrupted, EmbedRun, PlaceFactory
+from lexigram_ray.jobs.measuring import ClaimedJob
 from lexigram_ray.jobs.recipes import Recipe
 from lexigram_ray.jobs.records import Job
 from lexigram_ray.jobs.report import INTEGRITY
@@ -69,8 +71,8 @@ def embed(
         )
         if isinstance(taken, Job):
             return EmbedReport.of_job(taken)
-        claim = taken.claim
-        with holding(store, claim):
+        claim, clocked = taken.claim, ClaimedJob(taken.job)
+        with logged_as(claim.job_id, request.collection), holding(store, claim):
             # Between the submission and the claim, another process may have ended the job.
             with turn_of(store, staged.digest, claim.owner):
                 staged = still_staged(config, request.table, staged, tracker.read, stop)
@@ -100,6 +102,7 @@ def embed(
                 error_code=INTEGRITY if report.status is JobStatus.FAILED else None,
                 summary=report.to_summary(),
             )
+        clocked.ended(report.status)
         try:
             discard(store, staged, claim.owner)
         except (WorkerError, OSError) as error:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 
 from lexigram_ray.core.errors import LeaseLostError, WorkerError
+from lexigram_ray.core.job_logging import in_this_context
 from lexigram_ray.jobs.records import Claim
 from lexigram_ray.jobs.store import Store
 
@@ -37,7 +38,8 @@ class Heartbeat:
         self._progress = progress
         self._stop = threading.Event()
         self._lost: LeaseLostError | None = None
-        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        run = in_this_context(self._run)
+        self._thread = threading.Thread(target=run, name="heartbeat", daemon=True)
 
     def check(self) -> None:
         """Raise what a beat has found.

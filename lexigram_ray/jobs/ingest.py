@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 
 from lexigram_ray.core.config import WorkersConfig
+from lexigram_ray.core.job_logging import logged_as
 from lexigram_ray.core.types import JobStatus
 from lexigram_ray.jobs.claiming import (
     Taken,
@@ -23,6 +24,7 @@ from lexigram_ray.jobs.claiming import (
     take_recorded,
 )
 from lexigram_ray.jobs.counts import Counts
+from lexigram_ray.jobs.measuring import ClaimedJob
 from lexigram_ray.jobs.recipes import Recipe
 from lexigram_ray.jobs.records import Job
 from lexigram_ray.jobs.report import INTEGRITY, IngestReport, IngestRequest, ProgressCallback
@@ -69,8 +71,8 @@ def ingest(
             logger.warning(
                 "job %s was submitted with %s, and is now done without", taken.job.id, option
             )
-        claim = taken.claim
-        with holding(store, claim):
+        claim, clocked = taken.claim, ClaimedJob(taken.job)
+        with logged_as(claim.job_id, request.collection), holding(store, claim):
             collection = open_or_create(
                 checked.collections, recipe.settings, request.collection, store, claim
             )
@@ -93,6 +95,7 @@ def ingest(
                 error_code=INTEGRITY if report.status is JobStatus.FAILED else None,
                 summary=report.to_dict(),
             )
+    clocked.ended(report.status)
     shutil.rmtree(config.paths.scratch / taken.job.id, ignore_errors=True)
     return report
 

@@ -302,6 +302,9 @@ class JobStore:
     ) -> tuple[list[Job], str | None]:
         """Return jobs, newest first, and the cursor of the next page if there is one.
 
+        Those that schedules have made are left out, unless it is them that are asked for: by the
+        kind `maintenance`.
+
         Raises:
             UsageError: The cursor is not one of ours, or the limit is below 1.
         """
@@ -310,7 +313,7 @@ class JobStore:
         )
 
     def counts(self) -> dict[JobStatus, int]:
-        """Return how many jobs are in each state, in every one of them."""
+        """Return how many jobs are in each state, in every one; those of schedules left out."""
         return self._listing.counts()
 
     def attempts_of(self, job_id: str) -> list[Attempt]:

@@ -16,6 +16,7 @@ from lexigram_ray.jobs.database import InsertInto
 from lexigram_ray.jobs.schema import (
     attempts,
     has_deadline,
+    is_asked_for,
     jobs,
     running,
     startable,
@@ -237,7 +238,9 @@ BELOW = or_(
     and_(jobs.c.created_at == bindparam("last_created_at"), jobs.c.id < bindparam("last_id")),
 )
 
-COUNTS = select(jobs.c.status, func.count().label("jobs")).group_by(jobs.c.status)
+COUNTS = (
+    select(jobs.c.status, func.count().label("jobs")).where(is_asked_for).group_by(jobs.c.status)
+)
 
 ATTEMPTS_OF_JOB = (
     select(attempts).where(attempts.c.job_id == bindparam("job_id")).order_by(attempts.c.number)

@@ -49,6 +49,11 @@ class Ledger:
             asked = {"collection": collection}
             return bool(connection.execute(ledger_sql.HAS_LEDGER, asked).scalar_one())
 
+    def collections(self) -> list[str]:
+        """Return the names of all collections of which anything is known, sorted."""
+        with self._database.read() as connection:
+            return sorted(connection.execute(ledger_sql.LEDGER_COLLECTIONS).scalars())
+
     def known_contents(self, collection: str, chunker: str, model: str) -> set[str]:
         """Return the hashes of all contents whose rows are in the table."""
         asked = {"collection": collection, "chunker": chunker, "model": model}

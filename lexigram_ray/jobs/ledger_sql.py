@@ -38,6 +38,8 @@ LEDGER_ENTRIES = LEDGER.where(
 
 HAS_LEDGER = select(exists().where(documents.c.collection == bindparam("collection")))
 
+LEDGER_COLLECTIONS = select(documents.c.collection).distinct()
+
 # Contents whose chunks are in the table, cut and embedded in this way.
 KNOWN_CONTENTS = (
     select(documents.c.content_hash)

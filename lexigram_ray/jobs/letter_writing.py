@@ -105,7 +105,8 @@ class LetterWriting:
         """Write what the end of jobs means for letters, in the transaction that has ended them.
 
         A failed job is a letter of its own, and a completed one closes that of its specification.
-        What a job was to try again, and has neither failed nor succeeded with, is open again.
+        What a job was to try again, and has neither failed nor succeeded with, is open again. Jobs
+        of schedules mean nothing for letters: their next run is their retry.
         """
         ended: list[Row[Any]] = []
         for some in batches(job_ids):

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from lexigram_ray.core.errors import UsageError
 from lexigram_ray.core.types import FailureCategory, JobStatus
-from lexigram_ray.jobs import attempts, fence, jobs_sql
+from lexigram_ray.jobs import attempts, fence, job_events, jobs_sql
 from lexigram_ray.jobs.database import Database
 from lexigram_ray.jobs.intake import to_json
 from lexigram_ray.jobs.letter_writing import LetterWriting
@@ -48,15 +48,23 @@ class Lifecycle:
         not_before = self._database.after(wait_seconds) if wait_seconds > 0 else None
         with self._database.write() as connection:
             _change(connection, jobs_sql.RELEASE, claim, {"not_before": not_before})
+            now = self._database.now()
             attempts.close(
                 connection,
                 claim.job_id,
-                self._database.now(),
+                now,
                 outcome,
                 error=error,
                 category=category,
                 traceback=traceback,
             )
+            released = {
+                "outcome": outcome,
+                "error": job_events.shortened(error),
+                "category": None if category is None else category.value,
+                "wait_seconds": wait_seconds or None,
+            }
+            job_events.add(connection, claim.job_id, now, job_events.RELEASED, released)
 
     def finish(
         self,

@@ -15,6 +15,8 @@ from lexigram_ray.jobs import jobs_sql
 from lexigram_ray.jobs.attempts import attempt_of, errors_in_a_row
 from lexigram_ray.jobs.database import Database, from_micros, from_optional_micros, storable
 from lexigram_ray.jobs.records import Attempt, Job
+from lexigram_ray.jobs.schedule_records import MAINTENANCE
+from lexigram_ray.jobs.schema import is_asked_for, is_maintenance
 
 # SQLite takes 32,766 parameters in a statement; planning long lists costs more than asking twice.
 _IDS_AT_ONCE = 500
@@ -56,7 +58,8 @@ class Listing:
         """Return a page of jobs and the cursor of the next one."""
         if limit < 1:
             raise UsageError(f"a page of {limit} jobs cannot be shown", hint="ask for 1 or more")
-        query = jobs_sql.NEWEST_JOBS
+        which = is_maintenance if kind == MAINTENANCE else is_asked_for
+        query = jobs_sql.NEWEST_JOBS.where(which)
         # One more than asked for shows whether there is a next page.
         given: dict[str, object] = {"at_most": limit + 1}
         filters = (

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, inspect, select
 
 from lexigram_ray.core.errors import StoreUnreachableError
-from lexigram_ray.jobs import letters_migration
+from lexigram_ray.jobs import letters_migration, maintenance_migration, metrics_migration
 from lexigram_ray.jobs.database import Database
 from lexigram_ray.jobs.schema import meta, schema_version
 
@@ -208,7 +208,17 @@ _DEAD_LETTERS = Step(
     fill=letters_migration.fill,
 )
 
-STEPS: tuple[Step, ...] = (_FIRST, _REPLACED, _QUEUE, _DEAD_LETTERS)
+_MAINTENANCE = Step(
+    version=5, name="schedules, events of jobs", statements=maintenance_migration.STATEMENTS
+)
+
+_METRICS = Step(
+    version=6,
+    name="figures by minute, hour and day",
+    statements=metrics_migration.STATEMENTS,
+)
+
+STEPS: tuple[Step, ...] = (_FIRST, _REPLACED, _QUEUE, _DEAD_LETTERS, _MAINTENANCE, _METRICS)
 
 
 def opened(url: str, clock: Callable[[], float]) -> tuple[Database, str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from lexigram_ray.core.errors import WorkerError
+from lexigram_ray.core.job_logging import in_this_context
 from lexigram_ray.core.types import Document
 from lexigram_ray.jobs.executor import Execution, Tools, execute
 
@@ -119,7 +120,8 @@ class LocalPool:
     def submit(self, batch: Batch) -> None:
         """Start a batch."""
         if len(self._threads) < self.slots:
-            thread = threading.Thread(target=self._run, name="ingest", daemon=True)
+            run = in_this_context(self._run)
+            thread = threading.Thread(target=run, name="ingest", daemon=True)
             self._threads.append(thread)
             thread.start()
         self._work.put(batch)

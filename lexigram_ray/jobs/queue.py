@@ -9,12 +9,14 @@ from sqlalchemy import Connection, Row
 
 from lexigram_ray.core.errors import LeaseLostError
 from lexigram_ray.core.types import JobStatus
-from lexigram_ray.jobs import attempts, ending, fence, jobs_sql
+from lexigram_ray.jobs import attempts, ending, fence, job_events, jobs_sql
 from lexigram_ray.jobs.database import Database, from_micros
 from lexigram_ray.jobs.letter_writing import LetterWriting
 from lexigram_ray.jobs.listing import job_of, rows_of_ids
 from lexigram_ray.jobs.owner import Owner
 from lexigram_ray.jobs.records import LOST, Busy, Claim, Job
+
+_LOST_OWNER = "its owner died or let its lease expire"
 
 
 class Queue:
@@ -32,7 +34,7 @@ class Queue:
                 raise fence.no_such_job(job_id)
             status = JobStatus(row.status)
             if not status.is_final:
-                if self._held([row]):
+                if self.held([row]):
                     return Busy(
                         job=job_of(row),
                         owner=Owner.from_json(row.owner),
@@ -63,12 +65,8 @@ class Queue:
 
     def ready(self, kinds: Sequence[str], limit: int) -> list[Job]:
         """Return what `claim_next` would hand out, over several kinds."""
+        self.wake_due()
         now = {"now": self._database.now()}
-        with self._database.read() as connection:
-            is_any_due = connection.execute(jobs_sql.ANY_DUE, now).first() is not None
-        if is_any_due:
-            with self._database.write() as connection:
-                connection.execute(jobs_sql.WAKE, now)
         rows: list[Row[Any]] = []
         lost: list[str] = []
         with self._database.read() as connection:
@@ -80,24 +78,38 @@ class Queue:
             rows.extend(rows_of_ids(connection, lost).values())
         return [job_of(row) for row in _in_order(rows)[:limit]]
 
+    def wake_due(self) -> None:
+        """Put the jobs whose time has come into the queue."""
+        now = {"now": self._database.now()}
+        with self._database.read() as connection:
+            is_any_due = connection.execute(jobs_sql.ANY_DUE, now).first() is not None
+        if is_any_due:
+            with self._database.write() as connection:
+                connection.execute(jobs_sql.WAKE, now)
+
     def running(self, kind: str) -> int:
         """Count the jobs of a kind that somebody works on."""
         with self._database.read() as connection:
             rows = connection.execute(jobs_sql.RUNNING_OF_KIND, {"kind": kind}).all()
-        return len(self._held(rows))
+        return len(self.held(rows))
 
     def postpone(self, job_id: str, seen_fence: int, seconds: float) -> bool:
         """Let a pending job wait."""
         not_before = self._database.after(seconds) if seconds > 0 else None
         seen = {"job_id": job_id, "seen_fence": seen_fence, "not_before": not_before}
         with self._database.write() as connection:
-            return connection.execute(jobs_sql.POSTPONE, seen).rowcount == 1
+            if connection.execute(jobs_sql.POSTPONE, seen).rowcount == 0:
+                return False
+            waits = {"wait_seconds": seconds}
+            now = self._database.now()
+            job_events.add(connection, job_id, now, job_events.POSTPONED, waits)
+        return True
 
     def _lost(self, running: Sequence[Row[Any]]) -> list[Row[Any]]:
-        held = self._held(running)
+        held = self.held(running)
         return [row for row in running if row.id not in held and not self._is_overdue(row)]
 
-    def _held(self, rows: Iterable[Row[Any]]) -> set[str]:
+    def held(self, rows: Iterable[Row[Any]]) -> set[str]:
         """Return the ids of those that a live owner holds within its lease."""
         now = self._database.now()
         leased = [row for row in rows if row.status == JobStatus.RUNNING and row.lease_until > now]
@@ -132,11 +144,23 @@ class Queue:
         }
         if connection.execute(jobs_sql.TAKE_JOB, taking).rowcount == 0:
             raise fence.lost(connection, claim)
-        attempts.close(
-            connection, row.id, now, LOST, error="its owner died or let its lease expire"
-        )
+        if row.status == JobStatus.RUNNING:
+            attempts.close(connection, row.id, now, LOST, error=_LOST_OWNER)
+            lost: dict[str, object] = {"attempt": row.attempt, "error": _LOST_OWNER}
+            job_events.add(connection, row.id, now, job_events.LOST, lost)
         connection.execute(jobs_sql.OPEN_ATTEMPT, taking)
+        job_events.add(connection, row.id, now, job_events.CLAIMED, _claimed(taking, owner))
         return claim
+
+
+def _claimed(taking: dict[str, Any], owner: Owner) -> dict[str, object]:
+    return {
+        "attempt": taking["attempt_number"],
+        "fence": taking["new_fence"],
+        "node": owner.host,
+        "pid": owner.pid,
+        "actor": taking["new_actor"] or None,
+    }
 
 
 def _in_order(rows: Iterable[Row[Any]]) -> list[Row[Any]]:

@@ -57,12 +57,16 @@ def prune(
     collection: Collection,
     entries: Sequence[LedgerEntry],
     turn_seconds: float,
-) -> None:
-    """Remove documents whose files are gone, and say so in the ledger and the job's units.
+) -> list[str]:
+    """Remove documents that are to go, and say so in the ledger and the job's units.
 
     Args:
-        entries: From `gone`, as the run's plan saw them.
+        entries: As the ledger had them when it was decided: from `gone`, say.
+
+    Returns:
+        Ids of the documents that went; another job has written something about the others since.
     """
+    removed: list[str] = []
     for start in range(0, len(entries), DOCUMENTS_AT_ONCE):
         part = {each.document_id: each for each in entries[start : start + DOCUMENTS_AT_ONCE]}
         with store.turn(collection.name, claim.owner, turn_seconds):
@@ -70,6 +74,63 @@ def prune(
             store.mark_removed(claim, collection.name, cleared)
             results = [_pruned(part[document_id]) for document_id in cleared]
             store.finish_units(claim, results)
+        removed += cleared
+    return removed
+
+
+def remove_unknown(
+    store: Store,
+    claim: Claim,
+    collection: Collection,
+    sources: Mapping[str, str],
+    turn_seconds: float,
+) -> list[str]:
+    """Remove the rows of documents that the ledger does not know, and note that they went.
+
+    Args:
+        sources: Where they came from, by document id.
+
+    Returns:
+        Ids of the documents that went; the ledger has come to know the others.
+    """
+    removed: list[str] = []
+    ids = list(sources)
+    for start in range(0, len(ids), DOCUMENTS_AT_ONCE):
+        part = {each: sources[each] for each in ids[start : start + DOCUMENTS_AT_ONCE]}
+        with store.turn(collection.name, claim.owner, turn_seconds):
+            cleared = _clear_unknown(store, claim, collection, part)
+            store.mark_removed(claim, collection.name, cleared)
+        removed += cleared
+    return removed
+
+
+def _clear_unknown(
+    store: Store, claim: Claim, collection: Collection, sources: Mapping[str, str]
+) -> list[str]:
+    def attempt() -> list[str]:
+        collection.refresh()
+        known = store.ledger_entries(collection.name, sources)
+        # Known as ours: the intent of an attempt that was refused.
+        ids = [
+            each
+            for each in sources
+            if (now := known.get(each)) is None
+            or (now.state is LedgerState.WRITING and now.job_id == claim.job_id)
+        ]
+        intents = [
+            LedgerEntry(
+                collection=collection.name,
+                document_id=each,
+                source=sources[each],
+                state=LedgerState.WRITING,
+            )
+            for each in ids
+        ]
+        store.record_intent(claim, intents)
+        remove_documents(collection, ids)
+        return ids
+
+    return until_accepted(collection, attempt)
 
 
 def clear_rows(

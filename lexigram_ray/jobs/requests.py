@@ -26,6 +26,7 @@ from lexigram_ray.jobs.recorded_config import (
 )
 from lexigram_ray.jobs.records import Job
 from lexigram_ray.jobs.report import IngestRequest
+from lexigram_ray.jobs.schedule_records import MAINTENANCE
 
 if TYPE_CHECKING:
     from lexigram_ray.ingestion.table_rows import TextRows, TextTable
@@ -86,8 +87,14 @@ def request_of(job: Job) -> Mapping[str, object]:
     """Return what a job has recorded for whoever works on it.
 
     Raises:
-        UsageError: It has recorded nothing.
+        UsageError: It has recorded nothing, or it is a schedule's.
     """
+    if job.kind == MAINTENANCE:
+        name = job.spec.get("schedule")
+        raise UsageError(
+            f"job {job.id} is maintenance ({name}), which its schedule repeats",
+            hint=f"run it now with `lexigram-ray maintenance run {name}`",
+        )
     request = mapping(job.spec.get(REQUEST))
     if not request:
         raise UsageError(

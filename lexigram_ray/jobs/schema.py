@@ -47,6 +47,8 @@ running = text("status = 'running'")
 startable = text("status = 'pending' AND run_after IS NULL")
 waiting = text("run_after IS NOT NULL")
 has_deadline = text("finished_at IS NULL AND deadline IS NOT NULL")
+is_maintenance = text("kind = 'maintenance'")
+is_asked_for = text("kind <> 'maintenance'")
 
 attempts = Table(
     "attempts",
@@ -156,6 +158,54 @@ dead_letters = Table(
     Column("attempts", Text, nullable=False),
 )
 
+# When maintenance runs. The rows of jobs are locked after those of schedules.
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("task", Text, nullable=False),
+    Column("cron", Text),
+    Column("interval_seconds", Float),
+    Column("timezone", Text, nullable=False),
+    Column("jitter_seconds", Float, nullable=False),
+    Column("missed", Text, nullable=False),
+    Column("overlap", Text, nullable=False),
+    Column("timeout_seconds", Float, nullable=False),
+    Column("options", Text, nullable=False),
+    Column("enabled", SmallInteger, nullable=False),
+    # What the definition itself says: only a change of that overrules the user.
+    Column("defined_enabled", SmallInteger, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("considered_until", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+
+# The times of schedules that were decided on, each with its job or the reason why it has none.
+schedule_runs = Table(
+    "schedule_runs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("schedule", Text, nullable=False),
+    Column("task", Text, nullable=False),
+    Column("due_at", BigInteger, nullable=False),
+    Column("trigger", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("job_id", Text),
+    Column("reason", Text, nullable=False),
+)
+
+# What happened to jobs; that they were submitted is told by their own rows.
+job_events = Table(
+    "job_events",
+    metadata,
+    Column("job_id", Text, primary_key=True),
+    Column("seq", Integer, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("data", Text, nullable=False),
+)
+
 # Tickets of those who hold or await a turn; `position` is the order in which they came.
 leases = Table(
     "leases",
@@ -176,6 +226,25 @@ rate_limits = Table(
     Column("tokens", Float, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     Column("blocked_until", BigInteger, nullable=False),
+)
+
+# Jobs that have ended and are not in the figures yet.
+rollup_pending = Table("rollup_pending", metadata, Column("job_id", Text, primary_key=True))
+
+# What the system has done, by minute, hour and day; `metrics_records` says what each name means.
+metrics_rollup = Table(
+    "metrics_rollup",
+    metadata,
+    Column("resolution", Text, primary_key=True),
+    Column("at", BigInteger, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("labels", Text, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    Column("total", Float, nullable=False),
+    Column("low", Float),
+    Column("high", Float),
+    Column("last", Float),
+    Column("buckets", Text, nullable=False),
 )
 
 meta = Table(

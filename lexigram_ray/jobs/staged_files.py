@@ -115,6 +115,31 @@ def discard(store: Store, staged: StagedTable, owner: Owner) -> None:
                     path.unlink(missing_ok=True)
 
 
+def discard_abandoned(
+    store: Store, folder: Path, owner: Owner, *, dry_run: bool = False
+) -> tuple[int, int]:
+    """Remove the staged rows that killed jobs have left, and return how many tables and bytes.
+
+    Args:
+        folder: Of all staged rows; may be missing.
+        owner: Who takes the turns.
+        dry_run: Only count them.
+    """
+    tables = size = 0
+    left = [each for each in _digests(folder) if _is_abandoned(folder, each)]
+    for digest in sorted(left):
+        with turn_of(store, digest, owner):
+            if not _is_abandoned(folder, digest) or digest in _wanted(store):
+                continue
+            tables += 1
+            for path in _files(folder, digest):
+                with contextlib.suppress(FileNotFoundError):
+                    size += path.stat().st_size
+                    if not dry_run:
+                        path.unlink()
+    return tables, size
+
+
 def _wanted(store: Store) -> set[str]:
     """Return the digests that unfinished jobs have."""
     # Running ones twice: a job that went back to waiting, or began, between two looks is seen.
@@ -132,6 +157,8 @@ def _jobs(store: Store, status: JobStatus) -> Generator[Job]:
 
 
 def _digests(folder: Path) -> set[str]:
+    if not folder.is_dir():
+        return set()
     return {path.stem for path in folder.iterdir() if path.suffix in (SUFFIX, SIDECAR_SUFFIX)}
 
 

@@ -27,6 +27,9 @@ from lexigram_ray.jobs.records import (
 if TYPE_CHECKING:
     from lexigram_ray.jobs.database import Database
     from lexigram_ray.jobs.dead_letters import DeadLetters
+    from lexigram_ray.jobs.job_events import JobEvents
+    from lexigram_ray.jobs.metrics_store import Metrics
+    from lexigram_ray.jobs.schedules import Schedules
 
 
 class Store(JobStore):
@@ -100,6 +103,27 @@ class Store(JobStore):
         """The failures that outlived their jobs; written by the methods that record failures."""
         return self._dead_letters
 
+    @property
+    def metrics(self) -> Metrics:
+        """What all jobs have done, by minute, hour and day; each that has ended counts once."""
+        from lexigram_ray.jobs.metrics_store import Metrics
+
+        return Metrics(self._database)
+
+    @property
+    def schedules(self) -> Schedules:
+        """When maintenance runs, and what became of it."""
+        from lexigram_ray.jobs.schedules import Schedules
+
+        return Schedules(self._database, self._intake, self._letters, self._queue)
+
+    @property
+    def events(self) -> JobEvents:
+        """What happened to jobs; written by the methods that change them."""
+        from lexigram_ray.jobs.job_events import JobEvents
+
+        return JobEvents(self._database)
+
     def close(self) -> None:
         """Close all connections."""
         self._database.close()
@@ -162,6 +186,10 @@ class Store(JobStore):
     def has_ledger(self, collection: str) -> bool:
         """Return whether anything is known of a collection."""
         return self._ledger.exists(collection)
+
+    def ledger_collections(self) -> list[str]:
+        """Return the names of all collections of which anything is known, sorted."""
+        return self._ledger.collections()
 
     def known_contents(self, collection: str, chunker: str, model: str) -> set[str]:
         """Return the content hashes of all documents that are `done` with these settings."""

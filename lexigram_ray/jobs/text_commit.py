@@ -18,7 +18,9 @@ from lexigram_ray.core.errors import IntegrityError
 from lexigram_ray.core.types import Failure
 from lexigram_ray.jobs.conflicts import until_accepted
 from lexigram_ray.jobs.letter_records import NewFailure, Subject
+from lexigram_ray.jobs.measuring import measure_commit, measure_texts
 from lexigram_ray.jobs.records import Claim, UnitResult, UnitState
+from lexigram_ray.jobs.requests import EMBED
 from lexigram_ray.jobs.staged import StagedUnit
 from lexigram_ray.jobs.store import Store
 from lexigram_ray.jobs.text_executor import RowsExecution
@@ -96,9 +98,12 @@ class TextCommitter:
             self._store.finish_units(
                 self._claim, [result for item in self._gathered for result in self._results(item)]
             )
+        measure_texts(self._collection.name, [item.execution for item in self._gathered])
         self._gathered, self._bytes = [], 0
         self._last_end = self._clock()
         self._last_seconds = self._last_end - started
+        if tables:
+            measure_commit(self._collection.name, EMBED, self._last_seconds)
 
     def _is_due(self) -> bool:
         waited = self._clock() - self._last_end

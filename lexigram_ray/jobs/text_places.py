@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from lexigram_ray.core.errors import WorkerError
+from lexigram_ray.core.job_logging import in_this_context
 from lexigram_ray.embedding.cached import CachedEmbedder
 from lexigram_ray.jobs.executor import Embedder
 from lexigram_ray.jobs.staged import StagedUnit, read_unit
@@ -123,7 +124,7 @@ class _Crew:
             threads
         )
         self._threads = [
-            threading.Thread(target=self._run, name="embed", daemon=True)
+            threading.Thread(target=in_this_context(self._run), name="embed", daemon=True)
             for _ in range(min(threads, len(units)))
         ]
         for thread in self._threads:

@@ -43,6 +43,11 @@ def parser_key(settings: ParserSettings) -> str:
     return f"{parser_fingerprint(settings)} {':'.join(f'{limit:g}' for limit in limits)}"
 
 
+def fingerprint_in(key: str) -> str:
+    """Return the parser's fingerprint that `parser_key` has put into a key."""
+    return key.rpartition(" ")[0] or key
+
+
 def read_recipe(config: WorkersConfig) -> Recipe:
     """Find the model and settle the chunker.
 

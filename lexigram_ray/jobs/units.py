@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row
 
 from lexigram_ray.core.types import FailureCategory
-from lexigram_ray.jobs import fence, units_sql
+from lexigram_ray.jobs import fence, job_events, units_sql
 from lexigram_ray.jobs.database import Database, storable
 from lexigram_ray.jobs.letter_writing import LetterWriting
 from lexigram_ray.jobs.records import Claim, UnitResult, UnitRow, UnitState, UnitTotals
+
+# Codes of units whose workers died or had to be ended, again and again.
+_OF_DEATHS = frozenset({"quarantined", "worker_died", "timed_out"})
 
 
 class Units:
@@ -85,7 +88,10 @@ class Units:
             connection.execute(units_sql.count_crash(self._database.insert_into), crashed)
             asked = {"job_id": claim.job_id, "unit_ids": list(unit_ids)}
             counts = connection.execute(units_sql.CRASHES_OF_UNITS, asked).all()
-        return {row.unit_id: row.crashes for row in counts}
+            crashes = {row.unit_id: row.crashes for row in counts}
+            told = _named(crashes) | {"crashes": max(crashes.values())}
+            job_events.add(connection, claim.job_id, now, job_events.UNIT_CRASHED, told)
+        return crashes
 
     def finish(self, claim: Claim, results: Sequence[UnitResult]) -> None:
         """Record how units ended."""
@@ -104,6 +110,16 @@ class Units:
         if results:
             ended = [_ended(claim.job_id, result, now) for result in results]
             connection.execute(units_sql.finish_unit(self._database.insert_into), ended)
+        condemned = {each.unit_id: each for each in results if each.code in _OF_DEATHS}
+        if condemned:
+            told = _named(condemned) | {"code": next(iter(condemned.values())).code}
+            job_events.add(connection, claim.job_id, now, job_events.QUARANTINED, told)
+
+
+def _named(unit_ids: Collection[str]) -> dict[str, object]:
+    """Return how an event names units: the first of them, and how many there are."""
+    named = sorted(unit_ids)[: job_events.MOST_UNITS]
+    return {"units": named, "count": len(unit_ids)}
 
 
 def _new_unit(job_id: str, unit_id: str, source: str, now: int) -> dict[str, object]:

@@ -15,6 +15,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import EmbedderDiedError, WorkerError
+from lexigram_ray.core.job_logging import JobTag, logged_as
 from lexigram_ray.core.types import Document
 from lexigram_ray.embedding.cached import CachedEmbedder, Embedded
 from lexigram_ray.embedding.devices import available_cpus, threads_for
@@ -24,7 +25,9 @@ from lexigram_ray.jobs.staged import StagedUnit
 from lexigram_ray.jobs.text_executor import RowsExecution, execute_rows
 from lexigram_ray.jobs.text_places import execute_unit
 from lexigram_ray.jobs.toolbox import make_embedder, make_tools
+from lexigram_ray.runtime.actor_names import embedder_label
 from lexigram_ray.runtime.pickled_recipe import PickledRecipe
+from lexigram_ray.runtime.ray_process import begin_ray_process
 from lexigram_ray.runtime.transport import pack, pack_error
 
 IDLE_FLUSH_SECONDS = 2.0
@@ -124,11 +127,19 @@ class EmbedderActor:
 
     Args:
         label: Shown by the Ray dashboard and in log lines.
+        job: The one that it works for; None where it is kept warm for any.
     """
 
     def __init__(
-        self, config: WorkersConfig, recipe: PickledRecipe, label: str, per_node: int = 1
+        self,
+        config: WorkersConfig,
+        recipe: PickledRecipe,
+        label: str,
+        per_node: int = 1,
+        *,
+        job: JobTag | None = None,
     ) -> None:
+        begin_ray_process(config, job)
         self._label = label
         self._embedder = WorkerEmbedder(config, recipe, per_node)
 
@@ -139,13 +150,15 @@ class EmbedderActor:
         """Embed documents in order."""
         return self._embedder.embed(texts, hashes)
 
-    def execute_unit(self, path: str, unit: StagedUnit, job_id: str) -> pa.Table:
+    def execute_unit(self, path: str, unit: StagedUnit, job: JobTag) -> pa.Table:
         """Embed a unit of a staged table that this node sees; return a parcel."""
-        return self._embedder.execute_unit(path, unit, job_id)
+        with logged_as(job.job_id, job.collection):
+            return self._embedder.execute_unit(path, unit, job.job_id)
 
-    def execute_table(self, staged: pa.Table, job_id: str) -> pa.Table:
+    def execute_table(self, staged: pa.Table, job: JobTag) -> pa.Table:
         """Embed rows with the columns of a staged table; return a parcel."""
-        return self._embedder.execute_table(staged, job_id)
+        with logged_as(job.job_id, job.collection):
+            return self._embedder.execute_table(staged, job.job_id)
 
     def close(self) -> None:
         """Write what the cache holds back."""
@@ -156,10 +169,12 @@ class IngestionActor:
     """A parser process, a chunker, and a way to the embedder."""
 
     def __init__(
-        self, config: WorkersConfig, recipe: Recipe, embedder: Any, job_id: str, label: str
+        self, config: WorkersConfig, recipe: Recipe, embedder: Any, job: JobTag, label: str
     ) -> None:
+        begin_ray_process(config, job)
         self._label = label
-        self._make = lambda: make_tools(config, recipe, RemoteEmbedder(embedder), job_id)
+        remote = RemoteEmbedder(embedder, embedder_label(job))
+        self._make = lambda: make_tools(config, recipe, remote, job.job_id)
         self._tools: Tools | None = None
 
     def __repr__(self) -> str:
@@ -174,10 +189,14 @@ class IngestionActor:
 
 
 class RemoteEmbedder:
-    """An `Embedder` whose model lives in an actor, a job's own or a warm one."""
+    """An `Embedder` whose model lives in an actor, a job's own or a warm one.
 
-    def __init__(self, actor: Any) -> None:
-        self._actor = actor
+    Args:
+        task: What its calls are called in the Ray dashboard.
+    """
+
+    def __init__(self, actor: Any, task: str) -> None:
+        self._embed = actor.embed.options(name=task)
 
     def embed(self, texts: Sequence[str], hashes: Sequence[str]) -> Embedded:
         """Embed documents in order.
@@ -186,7 +205,7 @@ class RemoteEmbedder:
             EmbedderDiedError: The actor died, again after a new start too, or Ray failed.
         """
         try:
-            embedded: Embedded = ray.get(self._actor.embed.remote(texts, hashes))
+            embedded: Embedded = ray.get(self._embed.remote(texts, hashes))
             return embedded
         except RayTaskError as error:
             if isinstance(error.cause, WorkerError):

@@ -20,11 +20,13 @@ from ray.exceptions import RayError
 from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import EmbedderDiedError, WorkerError
 from lexigram_ray.core.ids import hash_text
+from lexigram_ray.core.job_logging import JobTag
 from lexigram_ray.core.types import Failure, FailureCategory
 from lexigram_ray.jobs.pool import TIMED_OUT
 from lexigram_ray.jobs.staged import StagedUnit, read_unit
 from lexigram_ray.jobs.text_executor import RowsExecution, merged, plain_text
 from lexigram_ray.jobs.text_places import POLL_SECONDS
+from lexigram_ray.runtime.actor_names import embedder_label, one_of
 from lexigram_ray.runtime.actors import EmbedderActor
 from lexigram_ray.runtime.patience import (
     Silence,
@@ -112,7 +114,6 @@ class CarefulRun:
 
     Args:
         size: What the actor reserves; it has a node's cores for itself.
-        label: Shown by the Ray dashboard.
     """
 
     def __init__(
@@ -121,16 +122,16 @@ class CarefulRun:
         recipe: PickledRecipe,
         size: PoolSize,
         *,
-        job_id: str,
-        label: str,
+        job: JobTag,
     ) -> None:
         self._budget = config.jobs.crash_budget
         self._unit_seconds = unit_limit(config)
-        self._job_id = job_id
+        self._job = job
+        label = f"{embedder_label(job)}:careful"
         self._make = lambda: (
             ray.remote(EmbedderActor)
-            .options(num_cpus=size.cpus, num_gpus=size.gpus)
-            .remote(config, recipe, f"{label}:careful")
+            .options(name=one_of(label), num_cpus=size.cpus, num_gpus=size.gpus)
+            .remote(config, recipe, label, job=job)
         )
         self._actor: Any = None
 
@@ -157,7 +158,8 @@ class CarefulRun:
                 self._actor = self._make()
                 # Until then it waits for a place in the cluster, which is no text's fault.
                 wait_for(self._actor.__ray_ready__.remote(), keep_on, _patience_for(0))
-            reference = self._actor.execute_table.remote(staged, self._job_id)
+            task = self._actor.execute_table.options(name=embedder_label(self._job))
+            reference = task.remote(staged, self._job)
             parcel = self._in_time(reference, keep_on, len(staged))
         except RayError as error:
             self._actor = None

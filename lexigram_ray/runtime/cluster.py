@@ -14,6 +14,7 @@ from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import ClusterUnreachableError, ConfigError
 from lexigram_ray.jobs.filesystem import filesystem_of
 from lexigram_ray.runtime.head import OBJECT_STORE_BYTES
+from lexigram_ray.runtime.ray_metrics import measuring_while_attached
 
 NAMESPACE = "lexigram_ray"
 CONNECT_SECONDS = 5.0
@@ -29,7 +30,8 @@ def connected(config: WorkersConfig, address: str | None) -> Generator[None]:
     """
     if ray.is_initialized():
         _refuse_unshared_state(config)
-        yield
+        with measuring_while_attached():
+            yield
         return
     if address is None:
         _start_here()
@@ -37,7 +39,8 @@ def connected(config: WorkersConfig, address: str | None) -> Generator[None]:
         _attach(address)
     try:
         _refuse_unshared_state(config)
-        yield
+        with measuring_while_attached():
+            yield
     finally:
         ray.shutdown()
 

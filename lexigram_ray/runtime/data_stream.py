@@ -15,6 +15,7 @@ import ray.data
 from ray.data.exceptions import ExecutionTimeoutError
 from ray.exceptions import RayError
 
+from lexigram_ray.core.job_logging import in_this_context
 from lexigram_ray.jobs.text_places import POLL_SECONDS
 from lexigram_ray.runtime.careful import PlaceStopped, first_line
 from lexigram_ray.runtime.patience import Silence
@@ -68,7 +69,7 @@ class DataStream:
         # As an argument, which a thread lets go of at its end: whoever holds the dataset holds
         # its actors, and all that they reserve.
         self._thread = threading.Thread(
-            target=self._run, args=(dataset,), name="embed", daemon=True
+            target=in_this_context(self._run), args=(dataset,), name="embed", daemon=True
         )
         self._thread.start()
 

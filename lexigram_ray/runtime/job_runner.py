@@ -22,11 +22,12 @@ from lexigram_ray.jobs.giving_up import (
     after_error,
     losses_in_a_row,
 )
+from lexigram_ray.jobs.measuring import measure_settled
 from lexigram_ray.jobs.records import Job
 from lexigram_ray.jobs.store import Store
-from lexigram_ray.runtime.actor_log import log_to_worker_file
-from lexigram_ray.runtime.actor_names import runner_name
+from lexigram_ray.runtime.actor_names import job_tag_of, runner_name
 from lexigram_ray.runtime.cluster import NAMESPACE
+from lexigram_ray.runtime.ray_process import begin_ray_process
 from lexigram_ray.runtime.resume import run_job
 
 LAST_SECONDS = 10.0
@@ -42,7 +43,7 @@ class JobRunner:
     """
 
     def __init__(self, config: WorkersConfig, job_id: str, name: str) -> None:
-        log_to_worker_file()
+        begin_ray_process(config, job_tag_of(name))
         self._config = config
         self._job_id = job_id
         self._name = name
@@ -138,9 +139,13 @@ def settle(store: Store, job_id: str, error: Exception, *, max_attempts: int) ->
 
 def _carry_out(store: Store, job: Job, verdict: Verdict) -> None:
     if isinstance(verdict, GiveUp):
-        store.give_up(job.id, job.fence, error=verdict.error, error_code=verdict.code)
+        if store.give_up(job.id, job.fence, error=verdict.error, error_code=verdict.code):
+            measure_settled(job, JobStatus.FAILED)
     elif not isinstance(verdict, LeaveIt):
         store.postpone(job.id, job.fence, verdict.seconds)
+    elif job.status.is_final:
+        # It was cancelled, or its deadline passed, while this process worked on it.
+        measure_settled(job, job.status)
 
 
 def _on_workers_only(config: WorkersConfig) -> WorkersConfig:

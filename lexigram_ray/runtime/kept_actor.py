@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.jobs.store import Store
-from lexigram_ray.runtime.actor_log import log_to_worker_file
+from lexigram_ray.runtime.ray_process import begin_ray_process
 
 PAUSE_SECONDS = 5.0
 
@@ -27,7 +27,7 @@ class KeptActor:
     """
 
     def __init__(self, config: WorkersConfig, name: str, settings_key: str) -> None:
-        log_to_worker_file()
+        begin_ray_process(config)
         self._config = config
         self._name = name
         self._settings_key = settings_key

@@ -22,12 +22,15 @@ from lexigram_ray.runtime.actor_names import (
     kill_actor,
     letters_name,
     letters_prefix,
+    maintenance_name,
+    maintenance_prefix,
     names_in_use,
     queue_name,
     queue_prefix,
 )
 from lexigram_ray.runtime.cluster import NAMESPACE
 from lexigram_ray.runtime.dead_letter_actor import DeadLetterActor
+from lexigram_ray.runtime.maintenance_actor import MaintenanceActor
 from lexigram_ray.runtime.queue_actor import JobQueueActor
 
 ANSWER_SECONDS = 60.0
@@ -81,19 +84,24 @@ class Ensured:
 
 
 def ensure_actors(config: WorkersConfig, store_id: str) -> dict[type, Ensured]:
-    """Have the queue and the dead-letter actor of these settings and this code run.
+    """Have the queue, the dead-letter and the maintenance actor of these settings and code run.
 
     They run in place of any others of the store.
 
     Returns:
-        Each of them, by its class.
+        Each of them, by its class; without those that are turned off.
 
     Raises:
         ClusterUnreachableError: One does not begin.
     """
     key = _settings_key(config)
-    # Both are started before either is waited for.
-    started = {kept: _start(kept, config, store_id, key) for kept in _KEPT}
+    wanted = [kept for kept in _KEPT if kept.is_wanted(config)]
+    for name in (
+        name for kept in _KEPT if kept not in wanted for name in _names_of(kept, store_id)
+    ):
+        _end_kept(name)
+    # All are started before any is waited for.
+    started = {kept: _start(kept, config, store_id, key) for kept in wanted}
     return {
         kept.actor: Ensured(state=_begun(kept, store_id), started=is_new)
         for kept, is_new in started.items()
@@ -101,7 +109,7 @@ def ensure_actors(config: WorkersConfig, store_id: str) -> dict[type, Ensured]:
 
 
 def states_of(store: Store) -> list[ActorState]:
-    """Return the queue and the dead-letter actor of a store, and the runners of its jobs."""
+    """Return the kept actors of a store, and the runners of its jobs."""
     runners = _runners(store)
     states = [_state(name, LOOK_SECONDS) for name in (*_kept_names(store.store_id), *runners)]
     # A runner that has ended its job, and is just ending itself, is no longer of interest.
@@ -146,18 +154,27 @@ class _Kept:
         what: It is, in messages.
         name: From a store's id to its name.
         prefix: From a store's id to what its names begin with, whatever their version.
+        is_wanted: Whether a configuration has it run.
     """
 
     actor: type
     what: str
     name: Callable[[str], str]
     prefix: Callable[[str], str]
+    is_wanted: Callable[[WorkersConfig], bool] = lambda _config: True
 
 
 _KEPT = (
     _Kept(actor=JobQueueActor, what="job queue", name=queue_name, prefix=queue_prefix),
     _Kept(
         actor=DeadLetterActor, what="dead-letter actor", name=letters_name, prefix=letters_prefix
+    ),
+    _Kept(
+        actor=MaintenanceActor,
+        what="maintenance actor",
+        name=maintenance_name,
+        prefix=maintenance_prefix,
+        is_wanted=lambda config: config.enable_maintenance,
     ),
 )
 
@@ -194,7 +211,11 @@ def _begun(kept: _Kept, store_id: str) -> ActorState:
 
 
 def _kept_names(store_id: str) -> list[str]:
-    return [name for kept in _KEPT for name in _names(kept.prefix(store_id))]
+    return [name for kept in _KEPT for name in _names_of(kept, store_id)]
+
+
+def _names_of(kept: _Kept, store_id: str) -> list[str]:
+    return _names(kept.prefix(store_id))
 
 
 def _names(prefix: str) -> list[str]:

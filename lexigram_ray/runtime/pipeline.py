@@ -22,10 +22,12 @@ from ray.util.annotations import RayDeprecationWarning
 
 from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import WorkerError
+from lexigram_ray.core.job_logging import JobTag
 from lexigram_ray.jobs.pool import TIMED_OUT
 from lexigram_ray.jobs.recipes import Recipe
 from lexigram_ray.jobs.staged import StagedUnit
 from lexigram_ray.jobs.text_executor import RowsExecution
+from lexigram_ray.runtime.actor_names import embedder_label
 from lexigram_ray.runtime.actors import WorkerEmbedder
 from lexigram_ray.runtime.careful import CarefulRun, PlaceStopped
 from lexigram_ray.runtime.data_stream import (
@@ -36,6 +38,7 @@ from lexigram_ray.runtime.data_stream import (
 from lexigram_ray.runtime.patience import patience_for, unit_limit
 from lexigram_ray.runtime.pickled_recipe import PickledRecipe
 from lexigram_ray.runtime.pool_size import PoolSize, pool_size
+from lexigram_ray.runtime.ray_process import begin_ray_process
 from lexigram_ray.runtime.transport import Parcel
 
 UNITS_AT_ONCE = 2
@@ -64,19 +67,20 @@ class EmbedUnits:
         recipe: PickledRecipe,
         per_node: int,
         path: str,
-        job_id: str,
+        job: JobTag,
         near_the_end: int,
     ) -> None:
+        begin_ray_process(config, job)
         self._embedder = WorkerEmbedder(config, recipe, per_node)
         self._path = path
-        self._job_id = job_id
+        self._job = job
         self._near_the_end = near_the_end
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Embed the unit that the one row of `batch` names."""
         unit = StagedUnit(**batch.to_pylist()[0])
         return self._embedder.execute_unit(
-            self._path, unit, self._job_id, others_follow=unit.index < self._near_the_end
+            self._path, unit, self._job.job_id, others_follow=unit.index < self._near_the_end
         )
 
 
@@ -96,8 +100,7 @@ class RayDataPlace:
     ) -> None:
         self._config = config
         self._recipe = PickledRecipe.of(recipe)
-        self._job_id = job_id
-        self._label = f"embed:{collection}:{job_id}"
+        self._job = JobTag(job_id=job_id, collection=collection)
         self._streams: list[DataStream] = []
 
     def run(
@@ -165,9 +168,7 @@ class RayDataPlace:
         size: PoolSize,
         keep_on: Callable[[], bool],
     ) -> Iterator[tuple[StagedUnit, RowsExecution]]:
-        careful = CarefulRun(
-            self._config, self._recipe, size, job_id=self._job_id, label=self._label
-        )
+        careful = CarefulRun(self._config, self._recipe, size, job=self._job)
         return careful.run(path, units, keep_on=keep_on)
 
     def _dataset(self, path: Path, units: Sequence[StagedUnit], size: PoolSize) -> ray.data.Dataset:
@@ -178,13 +179,13 @@ class RayDataPlace:
             # Ray 2.60 has no other way to bound the retries, and pins say that it is 2.60.
             warnings.simplefilter("ignore", RayDeprecationWarning)
             pipeline = manifest.map_batches(
-                EmbedUnits,
+                _named_for(self._job),
                 fn_constructor_args=(
                     self._config,
                     self._recipe,
                     size.per_node,
                     str(path),
-                    self._job_id,
+                    self._job,
                     # Units are handed out in order: from here on each may be its worker's last.
                     units[-1].index - UNITS_PER_EMBEDDER * size.embedders,
                 ),
@@ -204,7 +205,7 @@ class RayDataPlace:
                 max_restarts=-1,
                 max_task_retries=DATA_RETRIES,
             )
-        pipeline.set_name(self._label)
+        pipeline.set_name(embedder_label(self._job))
         context = pipeline.context
         context.enable_progress_bars = False
         context.print_on_execution_start = False
@@ -215,6 +216,11 @@ class RayDataPlace:
             max(unit.rows for unit in units), unit_limit(self._config)
         )
         return pipeline
+
+
+def _named_for(job: JobTag) -> type[EmbedUnits]:
+    """Return the class of the pool's actors under a name that the Ray dashboard shows of each."""
+    return type(f"EmbedUnits:{job.collection}:{job.job_id}", (EmbedUnits,), {})
 
 
 def _has_what_hangs(execution: RowsExecution) -> bool:

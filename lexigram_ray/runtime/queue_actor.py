@@ -9,16 +9,19 @@ from datetime import UTC, datetime
 from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.types import FailureCategory, JobStatus
 from lexigram_ray.jobs.giving_up import is_lost_for_good, losses_in_a_row, wait_after_losses
+from lexigram_ray.jobs.measuring import measure_settled
 from lexigram_ray.jobs.owner import Owner
 from lexigram_ray.jobs.records import ERROR, Claim, Job
 from lexigram_ray.jobs.requests import EMBED, INGEST
 from lexigram_ray.jobs.store import Store
 from lexigram_ray.runtime.actor_names import job_id_of, kill_actor, names_in_use, runner_name
+from lexigram_ray.runtime.gauges import Gauges
 from lexigram_ray.runtime.job_runner import start_runner
 from lexigram_ray.runtime.kept_actor import KeptActor
 
 KINDS = (INGEST, EMBED)
 POLL_SECONDS = 0.5
+MEASURE_SECONDS = 10.0
 LOOK_AHEAD = 16
 """Jobs looked at beyond those that may run: the first ones may have to wait after a death."""
 
@@ -37,11 +40,18 @@ class JobQueueActor(KeptActor):
     def __init__(self, config: WorkersConfig, name: str, settings_key: str) -> None:
         super().__init__(config, name, settings_key)
         self._keep_doing(self._start_runners)
+        # In a thread of its own: a slow disk under a collection does not delay the queue.
+        self._keep_doing(self._measure)
 
     def _start_runners(self, store: Store) -> None:
         queue = RunnerStarter(self._config, store)
         while not self._ending.wait(POLL_SECONDS):
             queue.look()
+
+    def _measure(self, store: Store) -> None:
+        gauges = Gauges(self._config, store)
+        while not self._ending.wait(MEASURE_SECONDS):
+            gauges.look()
 
 
 class RunnerStarter:
@@ -135,4 +145,5 @@ class RunnerStarter:
         error = f"the process that worked on it died {losses} times in a row"
         self._store.release(claim, ERROR, error=error, category=FailureCategory.UNKNOWN)
         self._store.give_up(job.id, claim.fence, error=error, error_code="runner_died")
+        measure_settled(job, JobStatus.FAILED)
         logger.warning("job %s has failed: %s", job.id, error)

@@ -6,7 +6,6 @@ import contextlib
 import logging
 import math
 import time
-import uuid
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +14,11 @@ from ray.exceptions import RayError, RayTaskError
 
 from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import EmbedderDiedError, WorkerError
+from lexigram_ray.core.job_logging import JobTag
 from lexigram_ray.jobs.executor import Execution
 from lexigram_ray.jobs.pool import Batch, Completed, time_limit
 from lexigram_ray.jobs.recipes import Recipe
+from lexigram_ray.runtime.actor_names import embedder_label, ingest_task, one_of, worker_label
 from lexigram_ray.runtime.actors import EmbedderActor, IngestionActor
 from lexigram_ray.runtime.patience import (
     SAID_AFTER_SECONDS,
@@ -65,10 +66,9 @@ class RayPool:
         self.slots = config.runtime.workers or min(MOST_WORKERS, cpus + 1)
         self._config = config
         self._recipe = recipe
-        self._job_id = job_id
+        self._job = JobTag(job_id=job_id, collection=collection)
         self._unit_seconds = unit_limit(config)
         self._up = _Uptimes()
-        self._label = f"{collection}:{job_id}"
         self._worker_cpus = round(0.4 * cpus / self.slots, 3)
         self._embedder = self._start_embedder(round(min(1.0, 0.5 * cpus), 3))
         self._watch_embedder()
@@ -82,7 +82,7 @@ class RayPool:
         busy = {item.worker for item in self._under_way.values()}
         worker = next(index for index in range(self.slots) if index not in busy)
         handle = self._workers[worker]
-        reference = handle.execute.options(name=f"ingest:{self._label}").remote(batch.documents)
+        reference = handle.execute.options(name=ingest_task(self._job)).remote(batch.documents)
         self._under_way[reference] = _UnderWay(worker, batch, time.monotonic())
 
     def wait(self, timeout: float) -> list[Completed]:
@@ -167,7 +167,7 @@ class RayPool:
         self._workers[worker] = self._start_worker(worker)
 
     def _start_embedder(self, cpus: float) -> Any:
-        label = f"embed:{self._label}"
+        label = embedder_label(self._job)
         # An actor that reserves no GPU does not see the node's; one that reserves a whole one
         # never starts beside a warm embedder.
         wanted = self._config.runtime.embedder_gpus
@@ -176,20 +176,18 @@ class RayPool:
         # Not in Ray's type stubs.
         grouped: Any = ray.remote
         actor = grouped(concurrency_groups={ASKED: 1})(EmbedderActor).options(
-            name=f"{label}:{_tag()}",
+            name=one_of(label),
             num_cpus=cpus,
             num_gpus=gpus,
             max_restarts=-1,
             max_task_retries=1,
         )
-        return actor.remote(self._config, PickledRecipe.of(self._recipe), label)
+        return actor.remote(self._config, PickledRecipe.of(self._recipe), label, job=self._job)
 
     def _start_worker(self, index: int) -> Any:
-        label = f"ingest:{self._label}:{index}"
-        actor = ray.remote(IngestionActor).options(
-            name=f"{label}:{_tag()}", num_cpus=self._worker_cpus
-        )
-        worker: Any = actor.remote(self._config, self._recipe, self._embedder, self._job_id, label)
+        label = worker_label(self._job, index)
+        actor = ray.remote(IngestionActor).options(name=one_of(label), num_cpus=self._worker_cpus)
+        worker: Any = actor.remote(self._config, self._recipe, self._embedder, self._job, label)
         self._up.watch(index, worker.__ray_ready__.remote())
         return worker
 
@@ -229,8 +227,3 @@ class _Uptimes:
     def since(self, actor: int) -> float:
         """Return the moment on the monotonic clock; infinity while the actor starts."""
         return self._since.get(actor, math.inf)
-
-
-def _tag() -> str:
-    # Names are unique in a cluster, and a dead actor's name is free only a moment later.
-    return uuid.uuid4().hex[:6]

@@ -39,9 +39,10 @@ class ClusterState:
     Attributes:
         started_here: Whether `up` has started it, so that `down` ends it.
         problem: Why it cannot be asked; None where it answers.
-        actors: The queue, the dead-letter actor, and the runners of jobs.
+        actors: The queue, the dead-letter and the maintenance actor, and the runners of jobs.
         has_queue: Whether somebody hands out what is submitted.
         has_dead_letters: Whether somebody retries what has failed.
+        has_maintenance: Whether somebody does what is due; None where that is turned off.
     """
 
     address: str | None
@@ -52,6 +53,7 @@ class ClusterState:
     actors: tuple[ActorState, ...] = ()
     has_queue: bool = False
     has_dead_letters: bool = False
+    has_maintenance: bool | None = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +105,7 @@ def _cluster(config: WorkersConfig, noted: NotedCluster, store: Store | None) ->
     if (problem := _problem(noted)) is not None:
         return ClusterState(address=noted.address, started_here=started_here, problem=problem)
     use_token(noted.auth_mode, noted.token_path)
-    from lexigram_ray.runtime.actor_names import letters_prefix, queue_prefix
+    from lexigram_ray.runtime.actor_names import letters_prefix, maintenance_prefix, queue_prefix
     from lexigram_ray.runtime.cluster import connected
     from lexigram_ray.runtime.own_actors import dashboard_url, states_of
 
@@ -119,6 +121,9 @@ def _cluster(config: WorkersConfig, noted: NotedCluster, store: Store | None) ->
                 actors=tuple(actors),
                 has_queue=_has(actors, queue_prefix(store_id)),
                 has_dead_letters=_has(actors, letters_prefix(store_id)),
+                has_maintenance=_has(actors, maintenance_prefix(store_id))
+                if config.enable_maintenance
+                else None,
             )
     except (ClusterUnreachableError, ConfigError) as error:
         return ClusterState(address=noted.address, started_here=started_here, problem=error.message)

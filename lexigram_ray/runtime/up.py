@@ -1,4 +1,4 @@
-"""`up`: a cluster, and on it who works on what is submitted and retries what has failed."""
+"""`up`: a cluster, and on it who works on jobs, retries what has failed, and does maintenance."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from lexigram_ray.core.errors import ConfigError, UsageError, WorkerError
 from lexigram_ray.core.types import JobStatus
 from lexigram_ray.jobs.letter_targets import check_targets
 from lexigram_ray.jobs.store import Store
+from lexigram_ray.maintenance.definitions import configured_schedules
 from lexigram_ray.runtime.cluster import connected
 from lexigram_ray.runtime.cluster_file import (
     NotedCluster,
@@ -26,6 +27,7 @@ from lexigram_ray.runtime.cluster_file import (
 )
 from lexigram_ray.runtime.dead_letter_actor import DeadLetterActor
 from lexigram_ray.runtime.head import address_of, end_head, start_head
+from lexigram_ray.runtime.maintenance_actor import MaintenanceActor
 from lexigram_ray.runtime.own_actors import ActorState, Ensured, dashboard_url, ensure_actors
 from lexigram_ray.runtime.queue_actor import KINDS, JobQueueActor
 from lexigram_ray.runtime.token_auth import DEFAULT_MODE, MODE, TOKEN_PATH, ensure_token, use_token
@@ -40,6 +42,8 @@ class UpReport:
         started_head: Whether Ray was started now.
         started_queue: Whether the queue was started now.
         started_dead_letters: Whether the dead-letter actor was started now.
+        started_maintenance: Whether the maintenance actor was started now.
+        maintenance: None where it is turned off.
         pending: Jobs that wait.
         running: Jobs that are worked on.
     """
@@ -51,6 +55,8 @@ class UpReport:
     queue: ActorState
     started_dead_letters: bool
     dead_letters: ActorState
+    started_maintenance: bool
+    maintenance: ActorState | None
     nodes: int
     cpus: float
     gpus: float
@@ -77,6 +83,8 @@ def up(config: WorkersConfig, address: str | None, tell: Callable[[str], None]) 
     """
     _check_kinds(config)
     check_targets(config)
+    # What cannot run is said here, and not in the log of an actor.
+    configured_schedules(config)
     address = asked_address(address)
     with alone(config), Store.open(config.paths.store_url) as store:
         noted = _still_there(config)
@@ -187,6 +195,7 @@ def _report(
     started_head: bool,
 ) -> UpReport:
     queue, dead_letters = actors[JobQueueActor], actors[DeadLetterActor]
+    maintenance = actors.get(MaintenanceActor)
     resources = ray.cluster_resources()
     counts = store.counts()
     return UpReport(
@@ -197,6 +206,8 @@ def _report(
         queue=queue.state,
         started_dead_letters=dead_letters.started,
         dead_letters=dead_letters.state,
+        started_maintenance=maintenance is not None and maintenance.started,
+        maintenance=None if maintenance is None else maintenance.state,
         nodes=sum(bool(node["Alive"]) for node in ray.nodes()),
         cpus=resources.get("CPU", 0.0),
         gpus=resources.get("GPU", 0.0),

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import logging
 import threading
-import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -24,11 +23,13 @@ import lexigram_ray
 from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import WorkerError
 from lexigram_ray.core.ids import hash_text
+from lexigram_ray.core.job_logging import JobTag
 from lexigram_ray.embedding.fingerprint import fingerprint
 from lexigram_ray.jobs.recipes import GivenModel, Recipe
 from lexigram_ray.jobs.staged import StagedUnit
 from lexigram_ray.jobs.text_executor import RowsExecution
 from lexigram_ray.jobs.text_places import POLL_SECONDS
+from lexigram_ray.runtime.actor_names import embedder_label, one_of
 from lexigram_ray.runtime.actors import EmbedderActor
 from lexigram_ray.runtime.careful import CarefulRun, PlaceStopped
 from lexigram_ray.runtime.cluster import NAMESPACE
@@ -94,7 +95,7 @@ class WarmEmbedders:
             return ray.get_actor(name, namespace=NAMESPACE)
         if self._lifetime is None:
             # Another place of this process must not find it, and see it end with this one.
-            name = f"{name}:{uuid.uuid4().hex[:6]}"
+            name = one_of(name)
         actor = ray.remote(EmbedderActor).options(
             name=name,
             namespace=NAMESPACE,
@@ -181,8 +182,7 @@ class WarmPlace:
     ) -> None:
         self._config = config
         self._recipe = recipe
-        self._job_id = job_id
-        self._label = f"embed:{collection}:{job_id}"
+        self._job = JobTag(job_id=job_id, collection=collection)
         # Those of this place alone end once nobody holds them, and need not forget the dead.
         self._lasting = embedders
         handles = (embedders or WarmEmbedders(config, recipe)).on_every_node()
@@ -221,8 +221,7 @@ class WarmPlace:
                         cpus=0,
                         gpus=warm_gpus(ray.cluster_resources(), self._config.runtime),
                     ),
-                    job_id=self._job_id,
-                    label=self._label,
+                    job=self._job,
                 )
                 yield from careful.run(path, suspects, keep_on=keep_on)
 
@@ -237,8 +236,8 @@ class WarmPlace:
                 continue
             while waiting and len(warm.under_way) < UNITS_PER_EMBEDDER:
                 unit = waiting.popleft()
-                task = warm.handle.execute_unit.options(name=self._label)
-                warm.under_way[task.remote(str(path), unit, self._job_id)] = unit
+                task = warm.handle.execute_unit.options(name=embedder_label(self._job))
+                warm.under_way[task.remote(str(path), unit, self._job)] = unit
         return any(warm.under_way for warm in self._warm)
 
     def _ready(self, keep_on: Callable[[], bool], silence: Silence) -> list[tuple[_Warm, Any]]:

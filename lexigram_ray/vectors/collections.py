@@ -12,7 +12,6 @@ import re
 import shutil
 import time
 import uuid
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +26,7 @@ from lexigram_ray.vectors.translate import lance_errors
 
 if TYPE_CHECKING:
     from lexigram_ray.vectors.collection import Collection
+    from lexigram_ray.vectors.collection_info import CollectionInfo
 
 SUFFIX = ".lance"
 MAX_NAME_BYTES = 255 - len(SUFFIX)
@@ -36,34 +36,6 @@ _logger = logging.getLogger(__name__)
 _ALPHABET = re.compile(r"[A-Za-z0-9_.-]*")
 _UNFINISHED = ".creating-"
 _DROPPED = ".dropped-"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CollectionInfo:
-    """What `collections list` shows of one collection.
-
-    Attributes:
-        documents: Rows that begin a document.
-        bytes: Of all its files on disk, old versions included.
-        versions: How many are kept.
-        indexes: Their names, such as `text_idx`.
-    """
-
-    name: str
-    rows: int
-    documents: int
-    model: str
-    dimension: int
-    precision: str
-    chunker: str
-    bytes: int
-    versions: int
-    indexes: tuple[str, ...]
-
-    def to_dict(self) -> dict[str, object]:
-        """Return the contract's object."""
-        fields: dict[str, object] = asdict(self)
-        return fields | {"indexes": list(self.indexes)}
 
 
 def validate_name(name: str) -> None:
@@ -188,21 +160,9 @@ class Collections:
         Raises:
             CollectionNotFoundError: There is none of this name.
         """
-        collection = self.open(name)
-        dataset, settings = collection.dataset, collection.settings
-        with lance_errors(name, collection.path):
-            return CollectionInfo(
-                name=name,
-                rows=dataset.count_rows(),
-                documents=dataset.count_rows("chunk_index = 0"),
-                model=settings.model,
-                dimension=settings.dimension,
-                precision=settings.precision,
-                chunker=settings.chunker,
-                bytes=_bytes_under(collection.path),
-                versions=len(dataset.version_refs()),
-                indexes=tuple(sorted(index.name for index in dataset.describe_indices())),
-            )
+        from lexigram_ray.vectors.collection_info import info_of
+
+        return info_of(self.open(name))
 
     def list_infos(self) -> list[CollectionInfo]:
         """Describe every collection; what cannot be read is named in the log and left out."""
@@ -242,15 +202,22 @@ class Collections:
             shutil.rmtree(aside, ignore_errors=True)
         self._sweep()
 
-    def _sweep(self) -> None:
-        # A killed creation or drop leaves its folder aside; nobody else would ever remove it.
+    def abandoned(self) -> list[Path]:
+        """Return the folders that killed creations and drops have left aside, sorted."""
         cutoff = time.time() - ABANDONED_AFTER_SECONDS
+        left: list[Path] = []
         for pattern in (_UNFINISHED, _DROPPED):
             for path in self.root.glob(f"{pattern}*"):
                 # Another process may be renaming its own into place at this moment.
                 with contextlib.suppress(FileNotFoundError):
                     if path.stat().st_mtime < cutoff:
-                        shutil.rmtree(path, ignore_errors=True)
+                        left.append(path)
+        return sorted(left)
+
+    def _sweep(self) -> None:
+        # Nobody else would ever remove them.
+        for path in self.abandoned():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _move_if_free(aside: Path, path: Path) -> None:
@@ -281,7 +248,8 @@ def _not_ours(path: Path, reason: str) -> UsageError:
     )
 
 
-def _bytes_under(folder: Path) -> int:
+def bytes_under(folder: Path) -> int:
+    """Return the bytes of all files below a folder."""
     total = 0
     for directory, _, files in os.walk(folder):
         for file in files:

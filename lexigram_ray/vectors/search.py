@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from lexigram_ray.core.errors import CollectionMismatchError, UsageError
 from lexigram_ray.vectors.collection import Collection
 from lexigram_ray.vectors.condition import checked_condition, condition_errors
+from lexigram_ray.vectors.nearest import effort_for, nearest_query
 from lexigram_ray.vectors.text_index import text_query
 from lexigram_ray.vectors.translate import lance_errors
 
@@ -127,8 +128,8 @@ def _by_vector(
             f" and the query's has the shape {vector.shape}",
             hint=f"embed the query with {collection.settings.model}",
         )
-    query = np.ascontiguousarray(vector, dtype=np.float32)
-    nearest = {"column": "vector", "q": query, "k": limit, "metric": "cosine"}
+    effort = effort_for(collection, limit, condition)
+    nearest = nearest_query(vector, limit, effort)
     rows = _scan(collection, "_distance", condition, nearest=nearest)
     return _ranked((row, 1.0 - row["_distance"]) for row in rows)
 

@@ -6,10 +6,12 @@ import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 from lexigram_ray.core.errors import UsageError
 from lexigram_ray.jobs.owner import Owner
 from lexigram_ray.jobs.records import Claim, Submission
+from lexigram_ray.jobs.schedule_records import PlannedRun, Trigger
 from lexigram_ray.jobs.store import Store
 from tests.contract.store_data import claimed, entry, result
 
@@ -124,6 +126,23 @@ def take_turns(url: str, rounds: str, log: str) -> None:
                 append(log, f"end {os.getpid()}\n")
 
 
+def record_runs(url: str, minutes: str) -> None:
+    """Decide on every minute of a schedule, as a scheduler does that never sleeps."""
+    with Store.open(url) as store:
+        say("ready")
+        sys.stdin.readline()
+        made = 0
+        while (schedule := store.schedules.get("minutely")) is not None:
+            assert schedule.considered_until is not None
+            assert schedule.created_at is not None
+            due = schedule.considered_until + timedelta(minutes=1)
+            if due > schedule.created_at + timedelta(minutes=int(minutes)):
+                break
+            planned = PlannedRun(due_at=due, trigger=Trigger.SCHEDULE, start_at=due)
+            made += len(store.schedules.record(schedule, [planned], due))
+        say(str(made))
+
+
 def append(log: str, line: str) -> None:
     descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(descriptor, line.encode())
@@ -146,5 +165,6 @@ if __name__ == "__main__":
         claim_many,
         mark_many_done,
         take_turns,
+        record_runs,
     )
     {command.__name__: command for command in commands}[sys.argv[1]](*sys.argv[2:])

@@ -269,7 +269,10 @@ def test_collections_are_listed_with_all_their_facts(harbour: Harbour) -> None:
         "precision",
         "chunker",
         "bytes",
+        "live_bytes",
+        "dead_bytes",
         "versions",
+        "fragments",
         "indexes",
     }
     shown = run_cli("collections", "show", "harbour", "--json", state=harbour.state)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.ids import document_id, hash_file, hash_text
+from lexigram_ray.core.job_logging import JobTag
 from lexigram_ray.core.types import ChunkerSpec, Document, FileStamp, Outcome
 from lexigram_ray.jobs.executor import Executed
 from lexigram_ray.jobs.pool import BATCH_BYTES
@@ -119,8 +120,7 @@ def test_a_text_that_hangs_the_embedder_fails_alone(tmp_path: Path) -> None:
         _settings(tmp_path, unit_seconds=3),
         PickledRecipe.of(recipe_of(EndlessProvider(16))),
         PoolSize(embedders=1, per_node=1, cpus=0.5, gpus=0),
-        job_id="job",
-        label="embed:tests:job",
+        job=JobTag(job_id="job", collection="tests"),
     )
 
     ended = [execution for _, execution in careful.run(path, units, keep_on=lambda: True)]

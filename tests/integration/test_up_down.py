@@ -66,8 +66,9 @@ def is_alive(process: psutil.Process) -> bool:
         return False
 
 
-def workers_of(head: Head, title: str) -> list[int]:
-    return [process.pid for process in head.processes() if title in " ".join(process.cmdline())]
+def workers_of(head: Head, *titles: str) -> list[int]:
+    shown = {process.pid: " ".join(process.cmdline()) for process in head.processes()}
+    return [pid for pid, title in shown.items() if any(each in title for each in titles)]
 
 
 def test_jobs_outlive_their_queue_runner_and_embedder_and_down_leaves_no_process(
@@ -90,7 +91,8 @@ def test_jobs_outlive_their_queue_runner_and_embedder_and_down_leaves_no_process
 
     # Each of them in the middle of the work.
     site.wait_for_progress(ingestion, 1)
-    kill(workers_of(head, "ray::Embedder")[0])
+    # A worker at work has the title of its task.
+    kill(workers_of(head, "ray::Embedder", "ray::embed:")[0])
     kill(again["queue"]["pid"])
     kill(site.actor_pids()[f"job:ingest:docs:{ingestion}"])
     site.wait_for_status(ingestion, "completed")
@@ -100,7 +102,7 @@ def test_jobs_outlive_their_queue_runner_and_embedder_and_down_leaves_no_process
         attempts = [attempt.outcome for attempt in store.attempts_of(ingestion)]
         assert attempts == [LOST, "completed"]
     # A runner ends itself a moment after its job has.
-    kept = {begun["queue"]["name"], begun["dead_letters"]["name"]}
+    kept = {begun[name]["name"] for name in ("queue", "dead_letters", "maintenance")}
     site.wait_for("no runner", lambda _: site.actor_pids().keys() == kept, seconds=30)
     assert len(sources(site.state, "docs")) == DOCUMENTS
     assert_nothing_twice(site.state, "docs")

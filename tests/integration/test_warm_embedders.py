@@ -128,7 +128,9 @@ def test_a_remote_embedder_answers_as_one_of_this_process_does(
     tmp_path: Path, warm: WarmEmbedders
 ) -> None:
     (handle,) = warm.on_every_node()
-    embedded = RemoteEmbedder(handle).embed(["a", "b", "a"], ["a" * 32, "b" * 32, "a" * 32])
+    embedded = RemoteEmbedder(handle, "embed:tests:job").embed(
+        ["a", "b", "a"], ["a" * 32, "b" * 32, "a" * 32]
+    )
     assert embedded.vectors.shape == (3, 16)
     assert embedded.computed == 2
 

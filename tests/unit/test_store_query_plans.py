@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql.expression import ClauseElement
 
-from lexigram_ray.jobs import jobs_sql
+from lexigram_ray.jobs import job_events_sql, jobs_sql, schedules_sql
+from lexigram_ray.jobs.schema import is_asked_for, is_maintenance
 from lexigram_ray.jobs.store import Store
 
 NEVER_SCANNED = {
@@ -20,7 +21,26 @@ NEVER_SCANNED = {
     "OVERDUE": (jobs_sql.OVERDUE, "jobs_deadline"),
     "UNFINISHED_JOB_LIKE": (jobs_sql.UNFINISHED_JOB_LIKE, "jobs_unfinished"),
     "JOB_OF_UNIQUE_KEY": (jobs_sql.JOB_OF_UNIQUE_KEY, "jobs_unique_key"),
-    "NEWEST_OF_STATUS": (jobs_sql.NEWEST_JOBS.where(jobs_sql.WITH_STATUS), "jobs_of_status"),
+    "NEWEST": (jobs_sql.NEWEST_JOBS.where(is_asked_for), "jobs_newest"),
+    "NEWEST_OF_KIND": (
+        jobs_sql.NEWEST_JOBS.where(is_asked_for, jobs_sql.OF_KIND),
+        "jobs_newest",
+    ),
+    "NEWEST_OF_STATUS": (
+        jobs_sql.NEWEST_JOBS.where(is_asked_for, jobs_sql.WITH_STATUS),
+        "jobs_of_status",
+    ),
+    "NEWEST_OF_SCHEDULES": (jobs_sql.NEWEST_JOBS.where(is_maintenance), "jobs_maintenance"),
+    "COUNTS": (jobs_sql.COUNTS, "jobs_of_status"),
+    "NEWEST_RUNS": (schedules_sql.NEWEST_RUNS, "schedule_runs_newest"),
+    "NEWEST_RUNS_OF_SCHEDULE": (
+        schedules_sql.NEWEST_RUNS.where(schedules_sql.OF_SCHEDULE),
+        "schedule_runs_due",
+    ),
+    "LAST_COMPLETED_RUN": (schedules_sql.LAST_COMPLETED, "schedule_runs_due"),
+    "RUN_OF_JOB": (schedules_sql.OF_JOB, "schedule_runs_job"),
+    "EVENTS_OF_JOB": (job_events_sql.OF_JOB, "sqlite_autoindex_job_events_1"),
+    "ADD_EVENT": (job_events_sql.ADD, "sqlite_autoindex_job_events_1"),
 }
 
 

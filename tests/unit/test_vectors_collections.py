@@ -162,7 +162,10 @@ def test_info_counts_rows_documents_versions_and_bytes(collections: Collections)
         "precision": "bf16",
         "chunker": "tokens:254:0",
         "bytes": on_disk,
+        "live_bytes": info.live_bytes,
+        "dead_bytes": on_disk - info.live_bytes,
         "versions": collection.version,
+        "fragments": 2,
         "indexes": ["headings_idx", "text_idx", "title_idx"],
     }
     assert collections.list_infos() == [info]

@@ -65,7 +65,7 @@ def _break_one_job(site: Site, moment: str, tally: Tally, chance: random.Random)
     seconds = time.monotonic() - began
     for number in range(chance.randint(1, MOST_KILLS_A_JOB) if _kills(moment) else 1):
         # A process that goes on has fewer commits left than the first one.
-        commit = chance.randrange(work.commits) if number == 0 else 0
+        commit = chance.randrange(len([*work.parts()])) if number == 0 else 0
         _break_once(site, work, Blow(moment, commit, chance.uniform(0, seconds)), tally)
         tally.notes += site.torn(work)
         if site.is_completed(work):

@@ -1,0 +1,1 @@
+"""The duties that keep a store fast and small, when they run, and how a run is ended."""
