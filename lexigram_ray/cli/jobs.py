@@ -44,6 +44,7 @@ def jobs(ctx: typer.Context) -> None:
       lexigram-ray jobs list --status running
       lexigram-ray jobs show 0193579e-1c2d
       lexigram-ray jobs watch 0193579e-1c2d
+      lexigram-ray jobs events 0193579e-1c2d --follow
       lexigram-ray jobs retry 0193579e-1c2d --failed
     """
     refuse_without_command(ctx)
