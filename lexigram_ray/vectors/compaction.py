@@ -130,12 +130,27 @@ def _options_for(
 
 
 def _discard(collection: Collection, rewritten: list[RewriteResult]) -> None:
-    """Delete the files of a refused merge, which no version names.
+    """Delete the files of a refused merge, unless the table has them after all.
 
     Lance would keep them for seven days, as it cannot know that their writer has given up.
     """
-    for result in rewritten:
-        for fragment in result.new_fragments:
-            for file in fragment.files:
-                with contextlib.suppress(FileNotFoundError):
-                    (collection.path / "data" / file.path).unlink()
+    made = {
+        file.path
+        for result in rewritten
+        for fragment in result.new_fragments
+        for file in fragment.files
+    }
+    # A commit whose answer was lost may be told as a conflict with itself.
+    collection.refresh()
+    with lance_errors(collection.name, collection.path):
+        used = {
+            file.path
+            for fragment in collection.dataset.get_fragments()
+            for file in fragment.metadata.files
+        }
+    if made & used:
+        logger.warning("a merge of collection %s was committed after all", collection.name)
+        return
+    for path in made:
+        with contextlib.suppress(FileNotFoundError):
+            (collection.path / "data" / path).unlink()

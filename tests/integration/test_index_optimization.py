@@ -11,9 +11,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import lance.optimize
 import numpy as np
 import pyarrow as pa
 import pytest
+from lance.optimize import Compaction
 from numpy.typing import NDArray
 
 from lexigram_ray.core.config import WorkersConfig
@@ -266,6 +268,27 @@ def test_a_merge_that_a_writer_has_come_before_is_put_off_and_leaves_no_file(
     added = {file.name for file in (collection.path / "data").iterdir()} - before
     assert len(added) == 1
     assert disk_use(collection).fragments == COMMITS + 1
+
+
+def test_a_merge_that_was_committed_and_told_as_a_conflict_loses_no_file(
+    many_commits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collection = copied(many_commits, tmp_path)
+
+    class LostAnswer:
+        plan = staticmethod(Compaction.plan)
+
+        @staticmethod
+        def commit(*given: object) -> None:
+            Compaction.commit(*given)  # pyright: ignore[reportArgumentType]
+            raise OSError("Commit conflict for version 1: the answer was lost")
+
+    monkeypatch.setattr(lance.optimize, "Compaction", LostAnswer)
+    done = upkeep.compact(collection, RULES.compaction, turn=nullcontext, should_stop=lambda: False)
+
+    assert done.refused == 1
+    table = Collections(collection.path.parent).open(NAME).dataset.to_table()
+    assert table.num_rows == ROWS
 
 
 def test_old_versions_go_even_where_merging_fails(
