@@ -40,10 +40,6 @@ MOST_PATHS = 1_000
 
 _FAILED_ONLY: Mapping[str, object] = MappingProxyType({"retry_failed": True, "prune": False})
 
-_APART: Mapping[str, object] = MappingProxyType({"retry_failed": True})
-"""Of a spec's identity: an unfinished plain ingestion of the same paths would only report what it
-remembers of them, and is therefore not the same job."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
@@ -112,9 +108,10 @@ def documents_again(job: Job, request: Mapping[str, object], sources: Sequence[s
         request: What the job has recorded.
         sources: The documents, as the store calls them.
     """
-    paths = {"paths": paths_identity(Path(source_path(source)) for source in sources)}
+    # As an ingestion of these paths would name itself.
+    identity = {"paths": paths_identity(Path(source_path(source)) for source in sources)}
     asked = {**request, **_FAILED_ONLY, "paths": list(sources)}
-    return again(job, {**job.spec, **_APART, **paths, REQUEST: asked})
+    return again(job, job.spec | identity | {REQUEST: asked})
 
 
 def missing_paths(request: Mapping[str, object]) -> list[str]:
@@ -160,7 +157,7 @@ def _letters_of(
     elif job.kind == INGEST:
         # All of them where the job's own paths are sought through; else those that are named.
         paths = set(cast("list[str]", mapping(submission.spec.get(REQUEST))["paths"]))
-        is_whole = submission.spec["paths"] == job.spec["paths"]
+        is_whole = submission.spec_key == job.spec_key
         letters = [
             letter
             for letter in letters
@@ -190,7 +187,7 @@ def _only_failed_documents(store: Store, job: Job, request: Mapping[str, object]
     gone = len(failed) - len(there)
     notes = (f"left out, because they are gone: {gone:,} of {len(failed):,}",) if gone else ()
     if len(there) > MOST_PATHS:
-        return again(job, {**job.spec, **_APART, REQUEST: {**request, **_FAILED_ONLY}}), notes
+        return again(job, job.spec | {REQUEST: {**request, **_FAILED_ONLY}}), notes
     return documents_again(job, request, there), notes
 
 

@@ -116,21 +116,6 @@ def test_documents_of_one_job_become_one_job_over_them(store: Store, tmp_path: P
     assert {reason for _, reason in again.refused} == {Obstacle.RETRYING}
 
 
-def test_a_pending_plain_ingestion_of_the_same_file_is_not_taken_for_its_retry(
-    store: Store, tmp_path: Path
-) -> None:
-    [path] = files(tmp_path / "one", 1)
-    failed_job(store, failure(path), spec=ingest_spec(path))
-    waiting = submitted(store, ingest_spec(path))
-
-    done = redriven(store)
-
-    assert [job.id for job in done.jobs] != [waiting.id]
-    request = ingest_request_of(done.jobs[0])
-    assert request is not None
-    assert request.retry_failed
-
-
 def test_so_many_documents_that_they_cannot_be_named_in_one_job_become_several(
     store: Store, tmp_path: Path
 ) -> None:
