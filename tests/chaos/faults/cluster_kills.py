@@ -18,7 +18,7 @@ from tests.chaos.hunting import (
 )
 from tests.chaos.metrics_agree import disagreements
 from tests.chaos.proof_types import SIGKILL, Outcome, Trial
-from tests.chaos.site import Site
+from tests.chaos.site import NOBODY_IS_BLAMED, Site
 from tests.chaos.supply import Supply, reference_of
 
 LONG = 2
@@ -59,7 +59,7 @@ PHASES = (
 
 def run(trial: Trial) -> Iterator[Outcome]:
     """Yield an outcome for each kind of process."""
-    site, reference = Site(trial.state("killed")), reference_of(trial)
+    site, reference = Site(trial.state("killed"), NOBODY_IS_BLAMED), reference_of(trial)
     with site.up():
         for phase in PHASES:
             yield from _outcomes(trial, phase, site, reference)

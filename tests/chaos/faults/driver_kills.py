@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Iterator
 
 from tests.chaos.proof_types import SIGKILL, Outcome, Trial
-from tests.chaos.site import Site
+from tests.chaos.site import NOBODY_IS_BLAMED, Site
 from tests.chaos.supply import Supply, reference_of
 from tests.chaos.tally import Tally
 
@@ -23,7 +23,7 @@ def run(trial: Trial) -> Iterator[Outcome]:
 
     Only the command itself is killed: what it has started has to see that.
     """
-    site, reference = Site(trial.state("killed")), reference_of(trial)
+    site, reference = Site(trial.state("killed"), NOBODY_IS_BLAMED), reference_of(trial)
     factor = LONG if trial.long else 1
     with site.up():
         whom = "a command on the cluster"

@@ -17,7 +17,7 @@ from ray.cluster_utils import Cluster
 
 from tests.chaos.orphans import end_all
 from tests.chaos.proof_types import SIGKILL, Outcome, Trial
-from tests.chaos.site import Site
+from tests.chaos.site import NOBODY_IS_BLAMED, Site
 from tests.chaos.supply import Supply, reference_of
 from tests.chaos.tally import Tally
 from tests.command_line import REPOSITORY, clean_environment
@@ -44,7 +44,7 @@ def run(trial: Trial) -> Iterator[Outcome]:
             yield Outcome(fault=FAULT, times=0, lost=0, duplicated=0, notes=(str(error),))
             return
         stack.callback(server.end)
-        site = Site(trial.state("killed"), {STORE_URL: server.fresh_database()})
+        site = Site(trial.state("killed"), NOBODY_IS_BLAMED | {STORE_URL: server.fresh_database()})
         yield _outcome(trial, site, reference_of(trial), stack.enter_context(_cluster()))
 
 

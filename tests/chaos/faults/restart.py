@@ -11,7 +11,7 @@ from lexigram_ray.jobs.store import Store
 from tests.chaos.hunting import was_killed
 from tests.chaos.orphans import wait_until_dead
 from tests.chaos.proof_types import SIGKILL, Outcome, Trial
-from tests.chaos.site import Site
+from tests.chaos.site import NOBODY_IS_BLAMED, Site
 from tests.chaos.supply import Supply, reference_of
 from tests.chaos.tally import Tally
 
@@ -34,7 +34,7 @@ class Way:
 
 def run(trial: Trial) -> Iterator[Outcome]:
     """Yield an outcome for each way to end a cluster."""
-    site, reference = Site(trial.state("restarted")), reference_of(trial)
+    site, reference = Site(trial.state("restarted"), NOBODY_IS_BLAMED), reference_of(trial)
     with site.up():
         for name, way in WAYS.items():
             yield _outcome(trial, site, reference, name, way)
