@@ -42,11 +42,13 @@ def doctor(
     """
     invocation = Invocation.of(ctx, state, config, json=json, debug=debug)
     from lexigram_ray.cli.checks import config_check, configured_checks, machine_checks
+    from lexigram_ray.cli.setting_checks import setting_checks
 
     found, settings = config_check(invocation.load_config)
     checks = [*machine_checks(), found]
     if settings is not None:
         checks += configured_checks(settings)
+        checks += setting_checks(settings, checks)
     if invocation.json:
         invocation.answer({"checks": [check.to_dict() for check in checks]})
     else:

@@ -27,16 +27,16 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from lexigram_ray.core.environment import ConfigIssue, Environment
 from lexigram_ray.core.errors import ConfigError
 from lexigram_ray.core.maintenance_settings import MaintenanceSettings
+from lexigram_ray.core.service_settings import ServiceSettings
 from lexigram_ray.core.types import DEFAULT_MODEL
 
 ENV_PREFIX = "LEX_AI_WORKERS__"
 ENV_NESTED_DELIMITER = "__"
 CONFIG_SECTION = "ai_workers"
 DEFAULT_CONFIG_FILE = "application.yaml"
-
-Environment = Literal["development", "staging", "production", "test"]
 
 
 class _Section(BaseModel):
@@ -73,6 +73,9 @@ class EmbeddingSettings(_Section):
         "truncate", description="What becomes of a text beyond the model's limit"
     )
     cache: bool = Field(True, description="Keep every vector by the hash of its text")
+    batch_texts: int | None = Field(
+        None, ge=1, description="Most texts in one call of a model here; else as many as there are"
+    )
     server: ServerSettings = ServerSettings()  # pyright: ignore[reportCallIssue]
 
 
@@ -180,26 +183,37 @@ class WorkersConfig(BaseSettings):
         frozen=True,
     )
     config_file: ClassVar[Path] = Path(DEFAULT_CONFIG_FILE)
+    config_section: ClassVar[str] = CONFIG_SECTION
 
-    enabled: bool = Field(True, description="Master switch of all background workers")
+    enabled: bool = Field(default=True, description="Master switch of all background workers")
     name: str = "ai_workers"
-    env: Environment | None = Field(None, description="Deployment environment")
+    env: Environment | None = Field(default=None, description="Deployment environment")
     # Read by the background workers; a run of the command line has no use for them.
-    batch_embedding_concurrency: int = Field(3, ge=1, description="Batch embedding tasks at once")
-    document_ingestion_concurrency: int = Field(3, ge=1, description="Documents parsed at once")
-    enable_maintenance: bool = Field(True, description="Run the maintenance duties")
-    dlq_check_interval: int = Field(60, ge=1, description="Seconds between dead-letter sweeps")
+    batch_embedding_concurrency: int = Field(
+        default=3, ge=1, description="Batch embedding tasks at once"
+    )
+    document_ingestion_concurrency: int = Field(
+        default=3, ge=1, description="Documents parsed at once"
+    )
+    enable_maintenance: bool = Field(default=True, description="Run the maintenance duties")
+    dlq_check_interval: int = Field(
+        default=60, ge=1, description="Seconds between dead-letter sweeps"
+    )
 
     state_dir: Path = Field(
         validate_default=True,
         default_factory=lambda: default_state_dir(),  # noqa: PLW0108 - it is defined below
         description="Where all state is kept",
     )
-    store_url: str | None = Field(None, description="SQLAlchemy URL; else SQLite in state_dir")
-    data_uri: str | None = Field(None, description="Collections, cache, payloads; else state_dir")
-    scratch_dir: Path | None = Field(None, description="Local scratch; else in state_dir")
+    store_url: str | None = Field(
+        default=None, description="SQLAlchemy URL; else SQLite in state_dir"
+    )
+    data_uri: str | None = Field(
+        default=None, description="Collections, cache, payloads; else state_dir"
+    )
+    scratch_dir: Path | None = Field(default=None, description="Local scratch; else in state_dir")
     allowed_roots: Annotated[tuple[Path, ...] | None, NoDecode] = Field(
-        None, description="Only paths below these are ingested; unset allows every path"
+        default=None, description="Only paths below these are ingested; unset allows every path"
     )
     embedding: EmbeddingSettings = EmbeddingSettings()  # pyright: ignore[reportCallIssue]
     chunking: ChunkingSettings = ChunkingSettings()  # pyright: ignore[reportCallIssue]
@@ -208,6 +222,7 @@ class WorkersConfig(BaseSettings):
     dead_letters: DeadLetterSettings = DeadLetterSettings()  # pyright: ignore[reportCallIssue]
     runtime: RuntimeSettings = RuntimeSettings()  # pyright: ignore[reportCallIssue]
     logging: LoggingSettings = LoggingSettings()  # pyright: ignore[reportCallIssue]
+    service: ServiceSettings = ServiceSettings()  # pyright: ignore[reportCallIssue]
     # What each duty may do: lexigram_ray/core/maintenance_settings.py.
     maintenance: MaintenanceSettings = MaintenanceSettings()  # pyright: ignore[reportCallIssue]
 
@@ -215,6 +230,25 @@ class WorkersConfig(BaseSettings):
     def paths(self) -> StatePaths:
         """Where each kind of state lies."""
         return StatePaths(self)
+
+    def validate_for_environment(
+        self, env: Environment | str | None = None, *, nodes: int = 1
+    ) -> list[ConfigIssue]:
+        """Return what of the configuration does not fit where it is to run, errors first.
+
+        It looks at the settings, and at this machine's file systems and models; it starts nothing
+        and asks nothing of the network.
+
+        Args:
+            env: `development`, `test`, `staging` or `production`; else `self.env`, else the first.
+            nodes: Of the cluster that it is to run on.
+
+        Raises:
+            ConfigError: There is no such environment.
+        """
+        from lexigram_ray.core.environment_checks import issues_of
+
+        return issues_of(self, env, nodes=nodes)
 
     @classmethod
     def settings_customise_sources(

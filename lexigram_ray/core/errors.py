@@ -40,6 +40,8 @@ WorkerError                        LEX_ERR_AIWORK_001
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -56,20 +58,56 @@ class WorkerError(Exception):
     Args:
         message: What happened, to what.
         hint: The way out, shown to users after `try:`.
+        code: In place of the class's own.
+        details: Facts for programs, ready for JSON.
+        cause: What it came of; it is chained as by `raise ... from`.
+        facts: Further details, by their names.
     """
 
     code: str = "LEX_ERR_AIWORK_001"
     category: FailureCategory = FailureCategory.UNKNOWN
     exit_code: int = 1
+    cause: BaseException | None = None
 
-    def __init__(self, message: str = "the worker failed", *, hint: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str = "AI error",
+        *,
+        hint: str | None = None,
+        code: str | None = None,
+        details: Mapping[str, object] | None = None,
+        cause: BaseException | None = None,
+        **facts: object,
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.details: dict[str, object] = {**(details or {}), **facts}
+        self.cause = cause
+        if code is not None:
+            self.code = code
+        if cause is not None:
+            self.__cause__ = cause
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the code, message and details, and where there are any the hint and the cause."""
+        found: dict[str, object] = {
+            "code": self.code,
+            "message": self.message,
+            "details": self.details,
+        }
+        if self.hint is not None:
+            found["hint"] = self.hint
+        if self.cause is not None:
+            found["cause"] = {"type": type(self.cause).__name__, "message": str(self.cause)}
+        return found
 
     def __reduce__(self) -> tuple[object, ...]:
         # BaseException's own __reduce__ drops keyword-only arguments, and Ray pickles every error.
-        return _rebuild, (type(self), self.message, self.hint, self.__dict__.copy())
+        state = self.__dict__.copy()
+        if self.cause is not None:
+            state["cause"] = _portable(self.cause)
+        return _rebuild, (type(self), self.message, self.hint, state)
 
     def __str__(self) -> str:
         return self.message
@@ -82,7 +120,18 @@ def _rebuild(
     Exception.__init__(error, message)
     error.message, error.hint = message, hint
     error.__dict__.update(state)
+    if error.cause is not None:
+        error.__cause__ = error.cause
     return error
+
+
+def _portable(cause: BaseException) -> BaseException:
+    # One foreign exception that cannot be pickled, or not be made again, must not lose the error.
+    try:
+        pickle.dumps(cause)
+        return copy.deepcopy(cause)
+    except Exception:  # noqa: BLE001 - whatever its own code raises there
+        return Exception(f"{type(cause).__name__}: {cause}")
 
 
 class DLQError(WorkerError):

@@ -69,7 +69,9 @@ class DocumentCleanupSettings(DocumentRules):
     )
     collection: str | None = Field(None, description="Only this collection is cleaned")
     remove_orphans: bool = Field(
-        False, description="Remove rows, records and folders that belong to nothing"
+        False,
+        description="Remove folders that belong to nothing; as an option of a run, rows and "
+        "records too",
     )
 
 

@@ -86,11 +86,12 @@ class Document:
     """A source before parsing.
 
     Attributes:
-        document_id: 32 hex digits, a hash of the source's absolute URI.
+        document_id: 32 hex digits, a hash of the source's absolute URI; or the caller's name of it.
         path: Where the bytes are, as the operating system names it (may hold surrogate escapes).
         source: What users see: the path, or its `file://` URI where the path is not valid UTF-8.
         stamp: The file's stamp when it was scanned.
         content_hash: 32 hex digits over the file's raw bytes; empty until it has been read.
+        metadata: A JSON object of the caller's, merged into that of each row; empty for none.
     """
 
     document_id: str
@@ -98,6 +99,7 @@ class Document:
     source: str
     stamp: FileStamp
     content_hash: str = ""
+    metadata: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +144,7 @@ class Chunk:
         page: The page on which it starts; None for formats without pages.
         headings: The heading path above it, outermost first.
         content_hash: 32 hex digits over `text` as UTF-8; the embedding cache's key.
+        metadata: A JSON object of its own, where a chunker of other code gave it one.
     """
 
     index: int
@@ -151,6 +154,7 @@ class Chunk:
     page: int | None
     headings: tuple[str, ...]
     content_hash: str
+    metadata: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -106,23 +106,41 @@ def describe_model(
     return model
 
 
+def folder_at_hand(name: str) -> Path | None:
+    """Return the folder of a model that is on this machine; None where it had to be fetched.
+
+    Raises:
+        ModelNotFoundError: It is plainly a path, and there is no model.
+    """
+    found = _at_hand(name)
+    return found[1].root if found is not None else None
+
+
 def _find(name: str) -> tuple[str, ModelFiles]:
+    if name == SERVER_MODEL and model_sources.given_folder(name) is None:
+        _say_what_the_server_model_means()
+    return _at_hand(name) or _downloaded(_named(name))
+
+
+def _at_hand(name: str) -> tuple[str, ModelFiles] | None:
     folder = model_sources.given_folder(name)
     if folder is not None:
         return str(folder), inspect_folder(folder, str(folder))
-    if name == SERVER_MODEL:
-        _say_what_the_server_model_means()
-        name = DEFAULT_MODEL
-    if name.lower() in NAMES_OF_DEFAULT:
+    name = _named(name)
+    if name == DEFAULT_MODEL:
         packaged = model_sources.packaged_folder()
         if packaged is not None:
             return DEFAULT_MODEL, inspect_folder(packaged, DEFAULT_MODEL)
-        name = DEFAULT_MODEL
     for candidate in _full_names(name):
         cached = model_sources.cached_folder(candidate)
         if cached is not None and _is_complete(cached, candidate):
             return candidate, inspect_folder(cached, candidate)
-    return _downloaded(name)
+    return None
+
+
+def _named(name: str) -> str:
+    is_default = name == SERVER_MODEL or name.lower() in NAMES_OF_DEFAULT
+    return DEFAULT_MODEL if is_default else name
 
 
 def _full_names(name: str) -> tuple[str, ...]:

@@ -69,6 +69,31 @@ def test_unset_allowed_roots_are_a_warning_in_production(tmp_path: Path) -> None
     assert check(result, "allowed roots")["status"] == "warn"
 
 
+def test_settings_that_do_not_fit_production_are_named_with_a_fix(tmp_path: Path) -> None:
+    env = {"LEX_AI_WORKERS__ENV": "production", "LEX_AI_WORKERS__SERVICE__HOST": "0.0.0.0"}
+    result = run_cli("doctor", "--json", state=tmp_path / "state", env=env)
+
+    assert result.code == 1
+    assert check(result, "service.tokens_file")["status"] == "fail"
+    assert check(result, "store_url")["status"] == "warn"
+    assert "PostgreSQL" in check(result, "store_url")["fix"]
+
+
+def test_what_has_a_check_of_its_own_is_said_once(tmp_path: Path) -> None:
+    env = {"LEX_AI_WORKERS__ENV": "production", "LEX_AI_WORKERS__EMBEDDING__MODEL": "nobody/none"}
+    result = run_cli("doctor", "--json", state=tmp_path / "state", env=env)
+
+    names = [each["name"] for each in result.object["checks"]]
+    assert not {"embedding.model", "allowed_roots"}.intersection(names)
+    assert len(names) == len(set(names))
+
+
+def test_settings_that_fit_are_one_line(tmp_path: Path) -> None:
+    result = run_cli("doctor", "--json", state=tmp_path / "state")
+
+    assert check(result, "environment")["status"] == "ok"
+
+
 def test_ocr_without_tesseract_is_a_failed_check(tmp_path: Path) -> None:
     empty = tmp_path / "bin"
     empty.mkdir()

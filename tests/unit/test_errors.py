@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pickle
+import threading
 
 import numpy as np
 import pytest
 
 from lexigram_ray.core import errors
-from lexigram_ray.core.errors import DocumentSkipped, TextsRefusedError, WorkerError
+from lexigram_ray.core.errors import DLQError, DocumentSkipped, TextsRefusedError, WorkerError
 
 
 def _every_class(base: type[WorkerError] = WorkerError) -> list[type[WorkerError]]:
@@ -48,6 +49,54 @@ def test_the_module_docstring_names_every_error_with_its_code(cls: type[WorkerEr
     ]
     assert len(lines) == 1
     assert cls is DocumentSkipped or cls.code in lines[0]
+
+
+def test_an_error_takes_a_code_details_and_a_cause_of_its_own() -> None:
+    cause = ValueError("y")
+    error = WorkerError("x", code="mine", details={"k": 1}, cause=cause, hint="mend it", row=7)
+
+    assert (error.code, WorkerError.code) == ("mine", "LEX_ERR_AIWORK_001")
+    assert error.__cause__ is cause
+    assert error.to_dict() == {
+        "code": "mine",
+        "message": "x",
+        "details": {"k": 1, "row": 7},
+        "hint": "mend it",
+        "cause": {"type": "ValueError", "message": "y"},
+    }
+    assert WorkerError("x").to_dict() == {
+        "code": "LEX_ERR_AIWORK_001",
+        "message": "x",
+        "details": {},
+    }
+
+
+def test_code_details_and_cause_survive_pickling() -> None:
+    error = DLQError("x", code="mine", details={"k": 1}, cause=ValueError("y"))
+    again = pickle.loads(pickle.dumps(error))
+
+    assert (again.code, again.details, repr(again.cause)) == ("mine", {"k": 1}, "ValueError('y')")
+    assert again.__cause__ is again.cause
+
+
+class Unpicklable(Exception):
+    def __init__(self) -> None:
+        super().__init__("holds a lock")
+        self.lock = threading.Lock()
+
+
+class NotMadeAgain(Exception):
+    def __init__(self, status: int, body: str) -> None:
+        super().__init__(f"{status}: {body}")
+
+
+@pytest.mark.parametrize("cause", [Unpicklable(), NotMadeAgain(503, "busy")])
+def test_a_cause_that_cannot_be_pickled_is_kept_in_words(cause: Exception) -> None:
+    again = pickle.loads(pickle.dumps(WorkerError("x", cause=cause)))
+
+    assert again.message == "x"
+    assert type(cause).__name__ in str(again.cause)
+    assert str(cause) in str(again.cause)
 
 
 def test_codes_are_unique() -> None:
