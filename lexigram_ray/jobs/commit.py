@@ -24,6 +24,7 @@ from lexigram_ray.core.errors import IntegrityError
 from lexigram_ray.core.types import Outcome
 from lexigram_ray.jobs.bookkeeping import Bookkeeper, unit_result, written_elsewhere
 from lexigram_ray.jobs.conflicts import until_accepted
+from lexigram_ray.jobs.elsewhere import is_done_elsewhere
 from lexigram_ray.jobs.executor import Executed, Execution, Spilled
 from lexigram_ray.jobs.measuring import measure_commit, measure_documents
 from lexigram_ray.jobs.plan import PlanRules
@@ -153,14 +154,21 @@ class Committer:
         units = self._without_done_elsewhere(units, before)
         if not units:
             return frozenset()
-        ids = _ids(units)
-        older = self._older_rows(ids, before)
-        intended = self._store.record_intent(
+        wanted = _ids(units)
+        older = self._older_rows(wanted, before)
+        intended = self._store.intend(
             self._claim,
             [self._books.entry(unit, LedgerState.WRITING) for unit in units],
-            {each: older.get(each, 0) for each in ids},
+            {each: older.get(each, 0) for each in wanted},
+            seen=before,
         )
-        self._replace(units, rows, [each for each in ids if each in older or each in intended])
+        units = [unit for unit in units if unit.document.document_id in intended.recorded]
+        if not units:
+            return frozenset(wanted)
+        ids = _ids(units)
+        self._replace(
+            units, rows, [each for each in ids if each in older or each in intended.before]
+        )
         overtaken = self._store.mark_done(
             self._claim,
             [self._books.entry(unit, LedgerState.DONE) for unit in units],
@@ -170,7 +178,7 @@ class Committer:
         measure_documents(self._collection.name, written)
         self.committed.ingested.update(set(ids) - overtaken)
         self.committed.elsewhere.difference_update(ids)
-        return overtaken
+        return overtaken | set(wanted).difference(ids)
 
     def _older_rows(self, ids: Sequence[str], before: Mapping[str, LedgerEntry]) -> dict[str, int]:
         """Count the rows of documents that may have some."""
@@ -216,8 +224,18 @@ class Committer:
     def _without_done_elsewhere(
         self, units: Sequence[Executed], ledger: Mapping[str, LedgerEntry]
     ) -> list[Executed]:
-        """Leave out what another job has written meanwhile, from the same content."""
-        elsewhere = [unit for unit in units if self._is_done_elsewhere(unit, ledger)]
+        """Leave out what another job has written meanwhile: the same content, or a newer one."""
+        elsewhere = [
+            unit
+            for unit in units
+            if is_done_elsewhere(
+                unit,
+                ledger.get(unit.document.document_id),
+                planned=self._planned.get(unit.document.document_id),
+                rules=self._rules,
+                checked_at_ns=self._books.checked_at_ns,
+            )
+        ]
         return self._leave_to_others(units, set(_ids(elsewhere)))
 
     def _leave_to_others(self, units: Sequence[Executed], ids: Set[str]) -> list[Executed]:
@@ -226,17 +244,6 @@ class Committer:
             self._store.finish_units(self._claim, [written_elsewhere(unit) for unit in theirs])
             self.committed.elsewhere.update(ids)
         return [unit for unit in units if unit.document.document_id not in ids]
-
-    def _is_done_elsewhere(self, unit: Executed, ledger: Mapping[str, LedgerEntry]) -> bool:
-        entry = ledger.get(unit.document.document_id)
-        if entry is None or entry.state is not LedgerState.DONE:
-            return False
-        if entry.job_id == self._rules.job_id:
-            return False
-        ours = (unit.document.content_hash, self._rules.chunker, self._rules.model)
-        return ours == (entry.content_hash, entry.chunker, entry.model) and (
-            unit.outcome is not Outcome.INGESTED or unit.digest == entry.chunks_digest
-        )
 
     def _record_outcomes(self, units: Sequence[Executed]) -> None:
         self._collection.refresh()

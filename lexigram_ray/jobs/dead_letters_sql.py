@@ -202,9 +202,8 @@ ARCHIVE = (
     )
 )
 
-DELETE = dead_letters.delete().where(
-    _SOME, dead_letters.c.status != literal(LetterStatus.RETRYING.value)
-)
+# Those that are as they were found to be: one that was closed since is history.
+DELETE = dead_letters.delete().where(_SOME, dead_letters.c.status == bindparam("of_status"))
 
 # Closed ones change no more: two who delete them leave each other theirs.
 EXPIRE = dead_letters.delete().where(

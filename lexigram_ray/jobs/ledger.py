@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import Connection
 
 from lexigram_ray.core.types import FailureCategory, FileStamp
-from lexigram_ray.jobs import fence, ledger_sql, letter_writing
+from lexigram_ray.jobs import fence, ledger_looks, ledger_sql, letter_writing
 from lexigram_ray.jobs.database import Database
+from lexigram_ray.jobs.intents import Intended, says_the_same
 from lexigram_ray.jobs.ledger_rows import done_row, entries_of, row_of, stamp_columns
 from lexigram_ray.jobs.letter_records import NewFailure, Subject
 from lexigram_ray.jobs.letter_writing import LetterWriting, batches
 from lexigram_ray.jobs.records import Claim, LedgerEntry, LedgerState, UnitResult
 from lexigram_ray.jobs.units import Units
-
-# Well below the variables that SQLite (32,766) and PostgreSQL (65,535) take in one statement.
-_IDS_A_QUERY = 1000
 
 
 class Ledger:
@@ -37,7 +35,7 @@ class Ledger:
         """Return the entries of some documents by document id; unknown ones are left out."""
         found: dict[str, LedgerEntry] = {}
         with self._database.read() as connection:
-            for some in batches(list(document_ids), _IDS_A_QUERY):
+            for some in batches(list(document_ids), ledger_looks.IDS_A_QUERY):
                 asked = {"collection": collection, "document_ids": some}
                 rows = connection.execute(ledger_sql.LEDGER_ENTRIES, asked).all()
                 found |= {entry.document_id: entry for entry in entries_of(rows)}
@@ -64,19 +62,53 @@ class Ledger:
         self, claim: Claim, entries: Sequence[LedgerEntry], replaced: Mapping[str, int]
     ) -> frozenset[str]:
         """Say that the table is about to change, and return who had an intent before."""
+        with self._database.write() as connection:
+            self._hold(connection, claim, *(entry.collection for entry in entries))
+            if not entries:
+                return frozenset()
+            intended_before = ledger_looks.ever_intended(connection, entries)
+            self._write_intents(connection, claim, entries, replaced)
+        return intended_before
+
+    def intend(
+        self,
+        claim: Claim,
+        entries: Sequence[LedgerEntry],
+        replaced: Mapping[str, int],
+        seen: Mapping[str, LedgerEntry],
+    ) -> Intended:
+        """Say that the table is about to change, of documents that are as they were seen."""
+        with self._database.write() as connection:
+            # Nobody else writes to the ledger from here on: what is compared is what is replaced.
+            self._hold(connection, claim, *(entry.collection for entry in entries))
+            now = ledger_looks.entries_now(connection, entries)
+            standing = [
+                entry
+                for entry in entries
+                if says_the_same(now.get(entry.document_id), seen.get(entry.document_id))
+            ]
+            if not standing:
+                return Intended()
+            recorded = frozenset(entry.document_id for entry in standing)
+            counts = {each: rows for each, rows in replaced.items() if each in recorded}
+            self._write_intents(connection, claim, standing, counts)
+        before = frozenset(each for each in recorded if each in now and now[each].had_intent)
+        return Intended(recorded=recorded, before=before)
+
+    def _write_intents(
+        self,
+        connection: Connection,
+        claim: Claim,
+        entries: Sequence[LedgerEntry],
+        replaced: Mapping[str, int],
+    ) -> None:
         now = self._database.now()
         rows = [
             row_of(entry, claim, now) | {"state": LedgerState.WRITING.value, "had_intent": 1}
             for entry in entries
         ]
-        with self._database.write() as connection:
-            self._hold(connection, claim, *(entry.collection for entry in entries))
-            if not rows:
-                return frozenset()
-            intended_before = _ever_intended(connection, entries)
-            connection.execute(ledger_sql.record_intent(self._database.insert_into), rows)
-            self._units.note_replaced(connection, claim, replaced)
-        return intended_before
+        connection.execute(ledger_sql.record_intent(self._database.insert_into), rows)
+        self._units.note_replaced(connection, claim, replaced)
 
     def mark_done(
         self, claim: Claim, entries: Sequence[LedgerEntry], results: Sequence[UnitResult]
@@ -90,7 +122,9 @@ class Ledger:
             if not rows:
                 return frozenset()
             written = connection.execute(ledger_sql.MARK_DONE, rows).rowcount
-            overtaken = _overtaken(connection, claim, entries, written, (LedgerState.DONE,))
+            overtaken = ledger_looks.overtaken(
+                connection, claim, entries, written, (LedgerState.DONE,)
+            )
             self._address(connection, entries, overtaken, letter_writing.SUCCEEDED)
         return overtaken
 
@@ -111,13 +145,15 @@ class Ledger:
                 return frozenset()
             query = ledger_sql.mark_outcome(self._database.insert_into)
             written = connection.execute(query, rows).rowcount
-            overtaken = _overtaken(connection, claim, entries, written, states)
+            overtaken = ledger_looks.overtaken(connection, claim, entries, written, states)
             skipped = [entry for entry in entries if entry.state is LedgerState.SKIPPED]
             self._address(connection, skipped, overtaken, letter_writing.SKIPPED)
             self._letters.failed(connection, claim.job_id, _failures(entries, results))
         return overtaken
 
-    def mark_removed(self, claim: Claim, collection: str, document_ids: Sequence[str]) -> None:
+    def mark_removed(
+        self, claim: Claim, collection: str, document_ids: Sequence[str]
+    ) -> frozenset[str]:
         """Say that the table holds no row of these documents any more."""
         now = self._database.now()
         rows = [
@@ -131,11 +167,19 @@ class Ledger:
         ]
         with self._database.write() as connection:
             self._hold(connection, claim, collection)
-            if rows:
-                connection.execute(ledger_sql.MARK_REMOVED, rows)
-                self._letters.address_documents(
-                    connection, collection, document_ids, letter_writing.REMOVED
+            if not rows:
+                return frozenset()
+            written = connection.execute(ledger_sql.MARK_REMOVED, rows).rowcount
+            removed = frozenset(document_ids)
+            if written != len(rows):
+                states = (LedgerState.REMOVED,)
+                removed = ledger_looks.standing(
+                    connection, claim, {collection: list(document_ids)}, states
                 )
+            self._letters.address_documents(
+                connection, collection, sorted(removed), letter_writing.REMOVED
+            )
+        return removed
 
     def touch(
         self, claim: Claim, collection: str, entries: Sequence[tuple[str, FileStamp, int]]
@@ -193,31 +237,6 @@ class Ledger:
             self._letters.address_documents(connection, collection, document_ids, how)
 
 
-def _ever_intended(connection: Connection, entries: Sequence[LedgerEntry]) -> frozenset[str]:
-    """Return the documents for which an intent was recorded before."""
-    found: set[str] = set()
-    for asked in _by_collection(entries):
-        found |= set(connection.execute(ledger_sql.EVER_INTENDED, asked).scalars())
-    return frozenset(found)
-
-
-def _overtaken(
-    connection: Connection,
-    claim: Claim,
-    entries: Sequence[LedgerEntry],
-    written: int,
-    states: Sequence[LedgerState],
-) -> frozenset[str]:
-    """Return the documents whose entries another job holds, or that were forgotten meanwhile."""
-    if written == len(entries):
-        return frozenset()
-    standing: set[str] = set()
-    for asked in _by_collection(entries):
-        asked |= {"by_job": claim.job_id, "states": [state.value for state in states]}
-        standing |= set(connection.execute(ledger_sql.STANDING_AS_WRITTEN, asked).scalars())
-    return frozenset({entry.document_id for entry in entries} - standing)
-
-
 def _failures(entries: Sequence[LedgerEntry], results: Sequence[UnitResult]) -> list[NewFailure]:
     """Return the failures of documents, with all that their units know of them."""
     told = {each.letter.subject_id: each.letter for each in results if each.letter is not None}
@@ -235,13 +254,3 @@ def _failure(entry: LedgerEntry) -> NewFailure:
         code=entry.code,
         error=entry.reason,
     )
-
-
-def _by_collection(entries: Sequence[LedgerEntry]) -> Iterator[dict[str, object]]:
-    """Yield parameters that together name all documents of `entries`."""
-    ids: dict[str, list[str]] = {}
-    for entry in entries:
-        ids.setdefault(entry.collection, []).append(entry.document_id)
-    for collection, document_ids in ids.items():
-        for some in batches(document_ids, _IDS_A_QUERY):
-            yield {"collection": collection, "document_ids": some}

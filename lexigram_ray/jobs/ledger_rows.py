@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from lexigram_ray.core.types import FailureCategory, FileStamp
-from lexigram_ray.jobs.database import from_micros, storable
+from lexigram_ray.jobs.database import from_micros, storable, to_micros
 from lexigram_ray.jobs.records import Claim, LedgerEntry, LedgerState
 
 _STATES = {state.value: state for state in LedgerState}
@@ -17,7 +17,10 @@ _TWO_63 = 1 << 63
 
 
 def row_of(entry: LedgerEntry, claim: Claim, now: int) -> dict[str, object]:
-    """Return the row of an entry that a job writes."""
+    """Return the row of an entry that a job writes.
+
+    One that carries its time keeps it: it was read, and says nothing new of its document.
+    """
     return {
         "collection": entry.collection,
         "document_id": entry.document_id,
@@ -36,7 +39,7 @@ def row_of(entry: LedgerEntry, claim: Claim, now: int) -> dict[str, object]:
         "code": entry.code,
         "reason": storable(entry.reason),
         "had_intent": int(entry.had_intent),
-        "updated_at": now,
+        "updated_at": now if entry.updated_at is None else to_micros(entry.updated_at),
     }
 
 

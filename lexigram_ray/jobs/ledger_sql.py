@@ -108,10 +108,11 @@ MARK_DONE = (
     )
 )
 
-# The document's rows are gone from the table. Its stamp goes too: a file that comes back is new.
+# The document's rows are gone from the table, says the job whose intent stands: what another job
+# has written since is there. Its stamp goes too: a file that comes back is new.
 MARK_REMOVED = (
     documents.update()
-    .where(_THIS_DOCUMENT, _NOT_ANOTHERS_INTENT)
+    .where(_THIS_DOCUMENT, _WRITING, documents.c.job_id == bindparam("by_job"))
     .values(
         state=LedgerState.REMOVED.value,
         size=None,

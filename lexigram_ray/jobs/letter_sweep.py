@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from lexigram_ray.core.config import WorkersConfig
+from lexigram_ray.jobs.clock_trust import is_clock_trusted
 from lexigram_ray.jobs.letter_records import DeadLetter
-from lexigram_ray.jobs.redriving import LETTERS_AT_ONCE, Obstacle, plan, retrying_turn
+from lexigram_ray.jobs.obstacles import PASSING
+from lexigram_ray.jobs.redriving import LETTERS_AT_ONCE, left_open, plan, retrying_turn
 from lexigram_ray.jobs.retry_policy import RetryPolicy, due_at, jitter_of
 from lexigram_ray.jobs.store import Store
 
@@ -73,8 +75,14 @@ class Sweeper:
         """Give new letters their times, retry what is due, and delete what is old."""
         scheduled = self._schedule_new()
         due = self.look_for_due()
-        expired = self._letters.expire(self._now() - self._retention)
+        expired = self._expire()
         return Swept(scheduled=scheduled, retried=due.retried, put_off=due.put_off, expired=expired)
+
+    def _expire(self) -> int:
+        now = self._now()
+        if not is_clock_trusted(self._store, now):
+            return 0
+        return self._letters.expire(now - self._retention)
 
     def look_for_due(self) -> Swept:
         """Retry what is due: two indexed queries where nothing is."""
@@ -95,9 +103,11 @@ class Sweeper:
         for job, is_new in jobs:
             verb = "made" if is_new else "found"
             logger.info("job %s is %s for dead letters of job %s", job.id, verb, job.retry_of)
-        self._put_off(redrive.refused, now)
-        retried = len(redrive.letter_ids) if jobs else 0
-        return Swept(retried=retried, put_off=len(redrive.refused))
+        left = left_open(self._store, redrive)
+        refused = [*redrive.refused, *left]
+        self._put_off(refused, now)
+        retried = len(redrive.letter_ids) - len(left) if jobs else 0
+        return Swept(retried=retried, put_off=len(refused))
 
     def _schedule_new(self) -> int:
         limits = self._policy.limits
@@ -142,7 +152,7 @@ class Sweeper:
         seconds = self._policy.cap_seconds * (0.5 + 0.5 * self._jitter())
         groups: dict[tuple[bool, bool], dict[str, datetime | None]] = {}
         for letter, obstacle in refused:
-            passes = obstacle == Obstacle.UNFINISHED
+            passes = obstacle in PASSING
             is_last = letter.retry_count + 1 >= self._policy.max_retries(letter.category)
             later = None if is_last else now + timedelta(seconds=seconds)
             times = groups.setdefault((letter.asked, not passes), {})

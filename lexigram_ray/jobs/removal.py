@@ -13,6 +13,7 @@ from dataclasses import replace
 from lexigram_ray.core.ids import source_path
 from lexigram_ray.ingestion.sources import Scan
 from lexigram_ray.jobs.conflicts import until_accepted
+from lexigram_ray.jobs.intents import is_intent_of, says_the_same
 from lexigram_ray.jobs.plan import Plan
 from lexigram_ray.jobs.records import (
     REMOVED_CODE,
@@ -24,7 +25,7 @@ from lexigram_ray.jobs.records import (
 )
 from lexigram_ray.jobs.store import Store
 from lexigram_ray.vectors.collection import Collection
-from lexigram_ray.vectors.writing import remove_documents, verify_documents
+from lexigram_ray.vectors.writing import DocumentRows, remove_documents, verify_documents
 
 DOCUMENTS_AT_ONCE = 1_000
 
@@ -71,10 +72,10 @@ def prune(
         part = {each.document_id: each for each in entries[start : start + DOCUMENTS_AT_ONCE]}
         with store.turn(collection.name, claim.owner, turn_seconds):
             cleared = clear_rows(store, claim, collection, part)
-            store.mark_removed(claim, collection.name, cleared)
-            results = [_pruned(part[document_id]) for document_id in cleared]
-            store.finish_units(claim, results)
-        removed += cleared
+            marked = store.mark_removed(claim, collection.name, cleared)
+            went = [document_id for document_id in cleared if document_id in marked]
+            store.finish_units(claim, [_pruned(part[document_id]) for document_id in went])
+        removed += went
     return removed
 
 
@@ -99,24 +100,19 @@ def remove_unknown(
         part = {each: sources[each] for each in ids[start : start + DOCUMENTS_AT_ONCE]}
         with store.turn(collection.name, claim.owner, turn_seconds):
             cleared = _clear_unknown(store, claim, collection, part)
-            store.mark_removed(claim, collection.name, cleared)
-        removed += cleared
+            marked = store.mark_removed(claim, collection.name, cleared)
+        removed += [document_id for document_id in cleared if document_id in marked]
     return removed
 
 
 def _clear_unknown(
     store: Store, claim: Claim, collection: Collection, sources: Mapping[str, str]
 ) -> list[str]:
+    intended: set[str] = set()
+
     def attempt() -> list[str]:
         collection.refresh()
         known = store.ledger_entries(collection.name, sources)
-        # Known as ours: the intent of an attempt that was refused.
-        ids = [
-            each
-            for each in sources
-            if (now := known.get(each)) is None
-            or (now.state is LedgerState.WRITING and now.job_id == claim.job_id)
-        ]
         intents = [
             LedgerEntry(
                 collection=collection.name,
@@ -124,9 +120,12 @@ def _clear_unknown(
                 source=sources[each],
                 state=LedgerState.WRITING,
             )
-            for each in ids
+            for each in sources
+            if (now := known.get(each)) is None or (each in intended and is_intent_of(claim, now))
         ]
-        store.record_intent(claim, intents)
+        recorded = store.intend(claim, intents, seen=known).recorded
+        intended.update(recorded)
+        ids = [each for each in sources if each in recorded]
         remove_documents(collection, ids)
         return ids
 
@@ -140,39 +139,55 @@ def clear_rows(
 
     Args:
         planned: The entries that the decision to remove was made on, by document id. A document
-            about which another job has written something since is left alone.
+            about which another job has written something since is left alone, and so is one whose
+            rows another store's job has written.
 
     Returns:
         Ids of the documents that have no rows now.
     """
+    if not planned:
+        return []
+    # An intent of this job is its own removal's only where one was recorded here: the ledger has
+    # no other word for what an ingestion of the same job was about to write.
+    intended: set[str] = set()
 
     def attempt() -> list[str]:
         collection.refresh()
         now = store.ledger_entries(collection.name, planned)
-        ids = [each for each in planned if _is_as_planned(planned[each], now.get(each), claim)]
+        ids = [
+            each
+            for each in planned
+            if each in now
+            and (
+                says_the_same(now[each], planned[each])
+                or (each in intended and is_intent_of(claim, now[each]))
+            )
+        ]
         rows = verify_documents(collection, ids, collection.version)
-        store.record_intent(
+        ids = [each for each in ids if not _is_anothers(planned[each], rows[each])]
+        recorded = store.intend(
             claim,
             [replace(now[each], state=LedgerState.WRITING) for each in ids],
-            {each: found.count for each, found in rows.items()},
-        )
-        remove_documents(collection, [each for each, found in rows.items() if found.count])
+            {each: rows[each].count for each in ids},
+            seen=now,
+        ).recorded
+        intended.update(recorded)
+        ids = [each for each in ids if each in recorded]
+        remove_documents(collection, [each for each in ids if rows[each].count])
         return ids
 
-    return until_accepted(collection, attempt) if planned else []
+    cleared = until_accepted(collection, attempt)
+    kept = [planned[each] for each in sorted(intended.difference(cleared))]
+    if kept:
+        # Another store wrote between two tries: the ledger says again what it said before.
+        store.mark_done(claim, [each for each in kept if each.state is LedgerState.DONE], [])
+    return cleared
 
 
-def _is_as_planned(planned: LedgerEntry, now: LedgerEntry | None, claim: Claim) -> bool:
-    if now is None:
-        return False
-    if now.state is LedgerState.WRITING and now.job_id == claim.job_id:
-        return True  # The intent of an attempt that was refused.
-    return (now.state, now.job_id, now.content_hash, now.chunks_digest) == (
-        planned.state,
-        planned.job_id,
-        planned.content_hash,
-        planned.chunks_digest,
-    )
+def _is_anothers(planned: LedgerEntry, rows: DocumentRows) -> bool:
+    """Return whether a table's rows of a document are others than those that were to go."""
+    known = planned.state is LedgerState.DONE
+    return known and rows.count > 0 and rows.digest != planned.chunks_digest
 
 
 def _pruned(entry: LedgerEntry) -> UnitResult:

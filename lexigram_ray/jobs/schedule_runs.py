@@ -137,7 +137,11 @@ class ScheduleRuns:
         return PlannedRun(due_at=from_micros(due), trigger=Trigger.MANUAL, start_at=now)
 
     def _cancel(self, connection: Connection, job_ids: Iterable[str]) -> None:
-        """Cancel jobs that have not ended; nothing of theirs writes into a collection."""
+        """Cancel jobs that have not ended.
+
+        No turn is waited for: no rows appear by them, and a removal that is under way at this
+        moment does what it was to do, or is seen to be unfinished by the next clean-up.
+        """
         now = self._database.now()
         cancelled = [
             job_id

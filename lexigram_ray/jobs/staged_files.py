@@ -18,7 +18,12 @@ from lexigram_ray.jobs.records import Job, Owner
 from lexigram_ray.jobs.requests import EMBED
 from lexigram_ray.jobs.staged import SUFFIX, StagedTable
 from lexigram_ray.jobs.staged_sidecar import SUFFIX as SIDECAR_SUFFIX
-from lexigram_ray.jobs.staged_sidecar import read_staged_table, sidecar_of
+from lexigram_ray.jobs.staged_sidecar import (
+    note_stores,
+    read_staged_table,
+    sidecar_of,
+    stores_of,
+)
 from lexigram_ray.jobs.staging import StagingStopped, stage
 from lexigram_ray.jobs.store import Store
 
@@ -50,28 +55,38 @@ def staged_rows(
 
 
 def still_staged(
+    store: Store,
     config: WorkersConfig,
     table: TextTable,
     staged: StagedTable,
+    *,
     on_read: OnRead,
     stop: threading.Event,
 ) -> StagedTable:
     """Return staged rows that are there; another job over the same ones may have cleared them away.
 
+    From here on they are this store's too: another one that shares the folder leaves them alone.
     Call it in their turn, and record the job that wants them before the turn ends.
 
     Raises:
         UsageError: The table has changed since it was staged.
         EmbedInterrupted: `stop` was set.
     """
-    if staged.path.exists() and sidecar_of(staged.path).exists():
+    if _keep_for(store, staged):
         return staged
     again = staged_rows(config, table, on_read, stop)
     if again.digest != staged.digest:
         raise UsageError(
             f"{table.source} changed while it was read", hint="run the same command again"
         )
+    _keep_for(store, again)
     return again
+
+
+def _keep_for(store: Store, staged: StagedTable) -> bool:
+    """Note that this store wants staged rows, and return whether they are there."""
+    note_stores(staged.path, stores_of(staged.path) | {store.store_id})
+    return staged.path.exists() and sidecar_of(staged.path).exists()
 
 
 def rows_of_job(
@@ -103,7 +118,10 @@ def turn_of(store: Store, digest: str, owner: Owner) -> AbstractContextManager[N
 
 
 def discard(store: Store, staged: StagedTable, owner: Owner) -> None:
-    """Remove staged rows that no unfinished job has: this job's, and those left by killed ones."""
+    """Remove staged rows that no unfinished job has: this job's, and those left by killed ones.
+
+    Those that another store's jobs may want stay.
+    """
     folder = staged.path.parent
     left = {digest for digest in _digests(folder) if _is_abandoned(folder, digest)}
     for digest in (staged.digest, *sorted(left - {staged.digest})):
@@ -111,6 +129,8 @@ def discard(store: Store, staged: StagedTable, owner: Owner) -> None:
             # Asked within the turn: who submits a job over these rows does so in it.
             is_ours = digest == staged.digest
             if (is_ours or _is_abandoned(folder, digest)) and digest not in _wanted(store):
+                if _leave_to_others(store, folder, digest):
+                    continue
                 for path in _files(folder, digest):
                     path.unlink(missing_ok=True)
 
@@ -119,6 +139,8 @@ def discard_abandoned(
     store: Store, folder: Path, owner: Owner, *, dry_run: bool = False
 ) -> tuple[int, int]:
     """Remove the staged rows that killed jobs have left, and return how many tables and bytes.
+
+    Those that another store's jobs may want stay.
 
     Args:
         folder: Of all staged rows; may be missing.
@@ -131,6 +153,8 @@ def discard_abandoned(
         with turn_of(store, digest, owner):
             if not _is_abandoned(folder, digest) or digest in _wanted(store):
                 continue
+            if _leave_to_others(store, folder, digest, dry_run=dry_run):
+                continue
             tables += 1
             for path in _files(folder, digest):
                 with contextlib.suppress(FileNotFoundError):
@@ -138,6 +162,15 @@ def discard_abandoned(
                     if not dry_run:
                         path.unlink()
     return tables, size
+
+
+def _leave_to_others(store: Store, folder: Path, digest: str, *, dry_run: bool = False) -> bool:
+    """Return whether other stores may want these rows; this one no longer does."""
+    rows, _ = _files(folder, digest)
+    others = stores_of(rows) - {store.store_id}
+    if others and not dry_run:
+        note_stores(rows, others)
+    return bool(others)
 
 
 def _wanted(store: Store) -> set[str]:

@@ -1,6 +1,7 @@
 """What a staged table's file does not hold, in a file beside it: refused rows and how it is cut.
 
-With both of them, any process goes on with a job whose input is gone.
+With both of them, any process goes on with a job whose input is gone. Stores may share a folder of
+staged rows, and the same rows: so the sidecar also names the stores whose jobs have wanted them.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ import errno
 import json
 import os
 import secrets
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from lexigram_ray.core.errors import DiskFullError
 from lexigram_ray.core.types import Failure, FailureCategory
@@ -59,7 +60,43 @@ def write_sidecar(
         "characters": list(characters),
         "failures": [[one.category.value, one.code, one.reason] for one in failures],
         "refused": [[row.row, row.row_id, places[row.failure]] for row in refused],
+        "stores": sorted(stores_of(path)),
     }
+    _write(path, content)
+
+
+def stores_of(path: Path) -> frozenset[str]:
+    """Return the ids of the stores whose jobs have wanted staged rows.
+
+    None where the sidecar is missing or damaged, or of an older version.
+    """
+    return frozenset(str(each) for each in _read(path).get("stores", ()))
+
+
+def note_stores(path: Path, stores: Collection[str]) -> None:
+    """Say which stores' jobs want staged rows; nothing where they are gone.
+
+    Args:
+        path: Of the rows' file.
+        stores: Their ids.
+
+    Raises:
+        OSError: It cannot be written; what was there stays.
+    """
+    content = _read(path)
+    if content and frozenset(stores) != stores_of(path):
+        _write(path, content | {"stores": sorted(stores)})
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content: object = json.loads(sidecar_of(path).read_text(encoding="ascii"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return cast("dict[str, Any]", content) if isinstance(content, dict) else {}
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
     with temporary_file(path.parent) as temporary:
         with temporary.open("x", encoding="ascii") as file:
             json.dump(content, file, separators=(",", ":"))
@@ -78,7 +115,7 @@ def read_staged_table(path: Path, source: str) -> StagedTable | None:
     if not path.exists():
         return None
     try:
-        content: Any = json.loads(sidecar_of(path).read_text(encoding="ascii"))
+        content = _read(path)
         if content["format"] != FORMAT:
             return None
         failures = [
@@ -98,7 +135,7 @@ def read_staged_table(path: Path, source: str) -> StagedTable | None:
                 for row, row_id, place in content["refused"]
             ),
         )
-    except (FileNotFoundError, ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError):
         # Another version's, or damaged: the input is read once more, if it is still there.
         return None
 

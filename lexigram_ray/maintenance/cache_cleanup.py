@@ -52,17 +52,20 @@ def run(context: DutyContext) -> DutyReport:
     )
     context.tell("cleaning the embedding cache")
     models = _clean_vectors(context, settings)
+    named, unused = _clean_named(context, settings)
     vector_bytes = sum(each.bytes_before - each.bytes_after for each in models)
     figures: dict[str, object] = {
         "bytes_freed": vector_bytes + parsed.bytes_freed + staged_bytes,
         "bytes_waiting": sum(each.bytes_waiting for each in models),
-        "rows_before": sum(each.rows_before for each in models),
-        "rows_after": sum(each.rows_after for each in models),
+        "rows_before": sum(each.rows_before for each in models) + named,
+        "rows_after": sum(each.rows_after for each in models) + named - unused,
         "models": [asdict(each) for each in models],
         "parsed_texts": asdict(parsed),
         "staged_tables": {"removed": tables, "bytes_freed": staged_bytes},
     }
     lines = [_line(each, context.dry_run) for each in models]
+    if named:
+        lines.append(f"vectors by model name: {unused:,} of {named:,} unused")
     if parsed.removed:
         lines.append(
             f"parsed texts: {parsed.removed:,} of {parsed.removed + parsed.kept:,} removed"
@@ -86,6 +89,20 @@ def _clean_vectors(context: DutyContext, settings: CacheCleanupSettings) -> Sequ
         today=(context.now() - datetime.fromtimestamp(0, UTC)).days,
         dry_run=context.dry_run,
     )
+
+
+def _clean_named(context: DutyContext, settings: CacheCleanupSettings) -> tuple[int, int]:
+    """Return how many vectors were kept by text and model name only, and how many of them go."""
+    from lexigram_ray.embedding.named_vectors import NAMED_FILE, NamedVectors
+
+    vectors = NamedVectors(context.config.paths.cache / NAMED_FILE)
+    days = settings.unused_for_days
+    try:
+        before = len(vectors)
+        gone = 0 if days is None else vectors.expire(days, dry_run=context.dry_run)
+    finally:
+        vectors.close()
+    return before, gone
 
 
 def _line(cleaned: CacheCleaned, dry_run: bool) -> str:

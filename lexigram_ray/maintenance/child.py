@@ -6,10 +6,7 @@ reads an order from stdin, and writes a JSON object a line to what was its stdou
 
 from __future__ import annotations
 
-import ctypes
-import json
 import logging
-import os
 import pickle
 import signal
 import sys
@@ -23,19 +20,18 @@ from lexigram_ray.jobs.owner import Owner
 from lexigram_ray.jobs.records import Busy
 from lexigram_ray.jobs.redaction import error_text
 from lexigram_ray.jobs.store import Store
+from lexigram_ray.maintenance.child_side import die_with_parent, reply, take_stdout
 from lexigram_ray.maintenance.duty import DutyContext, DutyReport
 from lexigram_ray.maintenance.running import context_of, run_claimed
 from lexigram_ray.maintenance.task_order import BUSY, CLAIMED, OVER, TELL, Order
 from lexigram_ray.maintenance.user_tasks import Function, as_duty
 
-_PR_SET_PDEATHSIG = 1
-
 
 def main() -> None:
     """Do what the order says."""
-    replies = _take_stdout()
+    replies = take_stdout()
     order: Order = pickle.load(sys.stdin.buffer)  # noqa: S301 - our own parent's bytes
-    _die_with_parent(order.parent)
+    die_with_parent(order.parent)
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda _number, _frame: stopping.set())
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
@@ -51,12 +47,12 @@ def _work(order: Order, store: Store, replies: TextIO, stopping: threading.Event
         claim = store.claim(order.job_id, Owner.current(), lease, actor=order.actor)
         job = store.get(order.job_id)
     except LeaseLostError:
-        _reply(replies, OVER, True)
+        reply(replies, OVER, True)
         return
     if isinstance(claim, Busy) or job is None:
-        _reply(replies, BUSY, True)
+        reply(replies, BUSY, True)
         return
-    _reply(replies, CLAIMED, [claim.fence, claim.owner.to_json()])
+    reply(replies, CLAIMED, [claim.fence, claim.owner.to_json()])
     # Whoever took the job meanwhile, or ended it, decides what becomes of it.
     with suppress(LeaseLostError):
         run_claimed(
@@ -64,7 +60,7 @@ def _work(order: Order, store: Store, replies: TextIO, stopping: threading.Event
                 order.config,
                 store,
                 job,
-                tell=lambda line: _reply(replies, TELL, line),
+                tell=lambda line: reply(replies, TELL, line),
                 should_stop=stopping.is_set,
             ),
             job,
@@ -88,24 +84,6 @@ class _Unpickled:
                 hint="install its module there, or give it by its import path",
             ) from error
         return as_duty(function)(context)
-
-
-def _take_stdout() -> TextIO:
-    # Whatever a task prints must not get between the replies: it goes to the log.
-    replies = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
-    os.dup2(2, 1)
-    return replies
-
-
-def _reply(replies: TextIO, kind: str, value: object) -> None:
-    replies.write(json.dumps({kind: value}) + "\n")
-
-
-def _die_with_parent(parent: int) -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        # It died before the line above; nobody watches over what is done here.
-        os._exit(0)
 
 
 if __name__ == "__main__":

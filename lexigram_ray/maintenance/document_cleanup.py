@@ -7,18 +7,29 @@ fenced write with an intent, as a prune is: a document that an ingestion writes 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from lexigram_ray.core.maintenance_settings import DocumentRules
-from lexigram_ray.jobs.records import LedgerEntry, LedgerState
+from lexigram_ray.jobs.records import LedgerEntry
 from lexigram_ray.jobs.removal import prune
-from lexigram_ray.jobs.requests import MAINTENANCE
+from lexigram_ray.maintenance.asked_runs import (
+    CLOCK_NOT_TRUSTED,
+    is_asked_for,
+    may_remove_by_age,
+)
+from lexigram_ray.maintenance.begun_removals import TASK, settle_begun
 from lexigram_ray.maintenance.duty import DutyContext, DutyReport
 from lexigram_ray.maintenance.each_collection import visit_collections
 from lexigram_ray.maintenance.missing_sources import MissingNotes, SourceLook, look_at_sources
 from lexigram_ray.maintenance.options import settings_of
-from lexigram_ray.maintenance.orphans import claim_of, orphaned_records, unknown_documents
+from lexigram_ray.maintenance.orphans import (
+    Orphans,
+    claim_of,
+    orphaned_records,
+    unknown_documents,
+)
 from lexigram_ray.maintenance.retention import (
     Leaving,
     Presence,
@@ -31,7 +42,8 @@ from lexigram_ray.vectors.collection import ROWS_CHUNKER
 if TYPE_CHECKING:
     from lexigram_ray.vectors.collection import Collection
 
-NAME = "document_cleanup"
+NAME = TASK
+NO_RULES = DocumentRules()  # pyright: ignore[reportCallIssue]
 
 
 def run(context: DutyContext) -> DutyReport:
@@ -42,19 +54,25 @@ def run(context: DutyContext) -> DutyReport:
         LeaseLostError: The run's job has another owner now; nothing more was removed.
     """
     settings = settings_of(context, context.config.maintenance.document_cleanup)
+    orphans = Orphans.STAY
+    if settings.remove_orphans:
+        # A standing wish would be carried out on the night on which a table is moved, or an old
+        # store restored, too: for rows and records somebody has to ask again.
+        by_option = "remove_orphans" in context.options and is_asked_for(context)
+        orphans = Orphans.GO if by_option else Orphans.FOLDERS_GO
 
     def visit(collection: Collection) -> DutyReport:
         if collection.settings.chunker == ROWS_CHUNKER:
             return DutyReport(figures={}, lines=[f"{collection.name}: rows of tables, which stay"])
         rules = settings.collections.get(collection.name, settings)
         cleaned = _clean(context, rules, collection)
-        unknown = unknown_documents(context, collection, remove=settings.remove_orphans)
+        unknown = unknown_documents(context, collection, orphans)
         return _both(cleaned, unknown)
 
     visited = visit_collections(context, settings.collection, visit, telling="cleaning")
     if settings.collection is not None:
         return visited
-    return _both(visited, orphaned_records(context, remove=settings.remove_orphans))
+    return _both(visited, orphaned_records(context, orphans))
 
 
 def _both(one: DutyReport, other: DutyReport) -> DutyReport:
@@ -67,26 +85,42 @@ def _both(one: DutyReport, other: DutyReport) -> DutyReport:
 
 def _clean(context: DutyContext, rules: DocumentRules, collection: Collection) -> DutyReport:
     """Remove the documents of one collection that its rules let go."""
-    ledger = context.store.ledger(collection.name)
-    now = context.now()
-    look, missing_since = SourceLook(presence={}), {}
-    if rules.missing_for_days is not None:
-        look = look_at_sources(ledger.values())
-        notes = MissingNotes(context.config.paths.payloads / "missing")
-        missing_since = first_missed(notes.read(collection.name), look.presence, now)
-        notes.write(collection.name, missing_since)
+    begun = settle_begun(context, collection)
+    look, missing_since = _look(context, rules, collection.name, begun.ledger.values())
+    is_in_time = not _has_any(rules) or may_remove_by_age(context)
     going = leaving(
-        ledger.values(),
-        rules,
-        now=now,
+        begun.ledger.values(),
+        rules if is_in_time else NO_RULES,
+        now=context.now(),
         # One folder that cannot be read may mean that a disk is failing: nobody is missed then.
         missing_since={} if look.barred else missing_since,
-        begun=_begun(context, ledger),
+        begun=begun.to_end,
+        judged=begun.to_judge,
     )
     gone = _removed(context, collection, going)
-    return DutyReport(
-        figures=_figures(gone, look), lines=_lines(collection.name, gone, look, context.dry_run)
-    )
+    lines = _lines(collection.name, gone, look, context.dry_run)
+    if not is_in_time:
+        lines.append(f"{collection.name}: {CLOCK_NOT_TRUSTED}")
+    return DutyReport(figures=_figures(gone, look), lines=lines)
+
+
+def _has_any(rules: DocumentRules) -> bool:
+    return rules.older_than_days is not None or rules.missing_for_days is not None
+
+
+def _look(
+    context: DutyContext, rules: DocumentRules, name: str, entries: Iterable[LedgerEntry]
+) -> tuple[SourceLook, Mapping[str, datetime]]:
+    """Return what is seen of the documents' files, and since when those are missing that are."""
+    notes = MissingNotes(context.config.paths.payloads / "missing")
+    look, missing_since = SourceLook(presence={}), dict[str, datetime]()
+    if rules.missing_for_days is not None:
+        look = look_at_sources(entries)
+        missing_since = first_missed(notes.read(name), look.presence, context.now())
+    if not context.dry_run:
+        # None where there is no such rule: files come and go meanwhile, and nobody looks.
+        notes.write(name, missing_since)
+    return look, missing_since
 
 
 def _removed(
@@ -104,22 +138,6 @@ def _removed(
     )
     went = frozenset(removed)
     return [each for each in going if each.entry.document_id in went]
-
-
-def _begun(context: DutyContext, ledger: Mapping[str, LedgerEntry]) -> frozenset[str]:
-    """Return the documents whose removal a run of this duty has begun, and will not end itself."""
-    writing = [entry for entry in ledger.values() if entry.state is LedgerState.WRITING]
-    ours = {job_id: _is_ended_cleanup(context, job_id) for job_id in {e.job_id for e in writing}}
-    return frozenset(entry.document_id for entry in writing if ours[entry.job_id])
-
-
-def _is_ended_cleanup(context: DutyContext, job_id: str) -> bool:
-    if context.claim is not None and job_id == context.claim.job_id:
-        return True
-    job = context.store.get(job_id)
-    if job is None or job.kind != MAINTENANCE:
-        return False
-    return job.spec.get("task") == NAME and job.status.is_final
 
 
 def _figures(gone: Sequence[Leaving], look: SourceLook) -> dict[str, object]:

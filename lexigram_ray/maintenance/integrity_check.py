@@ -185,7 +185,7 @@ class _Check:
             now = self._store.ledger_entries(name, wrong)
             same = [entry for each, entry in wrong.items() if now.get(each) == entry]
             marked = [replace(entry, state=LedgerState.WRITING) for entry in same]
-            self._store.record_intent(claim, marked)
+            self._store.intend(claim, marked, seen=now)
 
     @property
     def _owner(self) -> Owner:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from lexigram_ray.core.maintenance_settings import MetricsRollupSettings
 from lexigram_ray.jobs.metrics_records import Resolution
 from lexigram_ray.jobs.metrics_store import Metrics
+from lexigram_ray.maintenance.asked_runs import CLOCK_NOT_TRUSTED, may_remove_by_age
 from lexigram_ray.maintenance.duty import DutyContext, DutyReport
 from lexigram_ray.maintenance.metrics_samples import samples_now
 from lexigram_ray.maintenance.options import settings_of
@@ -35,13 +36,16 @@ def run(context: DutyContext) -> DutyReport:
     samples = list(samples_now(context.store, context.config.paths))
     now = context.now()
     metrics.sample(samples, now)
-    pruned = {} if context.should_stop() else _prune(metrics, settings, now)
+    is_in_time = may_remove_by_age(context)
+    goes_on = is_in_time and not context.should_stop()
+    pruned = _prune(metrics, settings, now) if goes_on else {}
     figures = {
         "jobs_rolled_up": jobs,
         "samples": len(samples),
         "records_pruned": {resolution.value: number for resolution, number in pruned.items()},
     }
-    return DutyReport(figures=figures, lines=_lines(jobs, len(samples), sum(pruned.values())))
+    lines = _lines(jobs, len(samples), sum(pruned.values()))
+    return DutyReport(figures=figures, lines=lines if is_in_time else [*lines, CLOCK_NOT_TRUSTED])
 
 
 def oldest_kept(

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from lexigram_ray.core.config import StatePaths
 from lexigram_ray.core.errors import WorkerError
-from lexigram_ray.core.types import FailureCategory, JobStatus
-from lexigram_ray.jobs.letter_records import LetterFilter, LetterStatus
+from lexigram_ray.core.types import JobStatus
 from lexigram_ray.jobs.metrics_records import Metric, Sample
 from lexigram_ray.jobs.store import Store
-from lexigram_ray.vectors.collections import Collections, bytes_under
+from lexigram_ray.maintenance.amounts import free_bytes, open_letters, sizes_of
 
 logger = logging.getLogger("lexigram_ray")
 
@@ -28,8 +26,7 @@ def samples_now(store: Store, paths: StatePaths) -> Iterator[Sample]:
     yield from _jobs_and_letters(store)
     yield from _collections(paths.lancedb)
     yield from _caches(paths.cache)
-    free = shutil.disk_usage(_existing(paths.root)).free
-    yield Sample(metric=Metric.DISK_FREE_BYTES, value=free)
+    yield Sample(metric=Metric.DISK_FREE_BYTES, value=free_bytes(paths.root))
 
 
 def _jobs_and_letters(store: Store) -> Iterator[Sample]:
@@ -37,26 +34,19 @@ def _jobs_and_letters(store: Store) -> Iterator[Sample]:
     for status in (JobStatus.PENDING, JobStatus.RUNNING):
         labels = {"status": status.value}
         yield Sample(metric=Metric.UNFINISHED_JOBS, value=counts.get(status, 0), labels=labels)
-    for category in FailureCategory:
-        which = LetterFilter(statuses=(LetterStatus.OPEN,), category=category)
-        number, labels = store.dead_letters.count(which), {"category": category.value}
+    for category, number in open_letters(store).items():
+        labels = {"category": category}
         yield Sample(metric=Metric.OPEN_DEAD_LETTERS, value=number, labels=labels)
 
 
 def _collections(root: Path) -> Iterator[Sample]:
-    collections = Collections(root)
-    for name in collections.names():
-        try:
-            collection = collections.open(name)
-            rows = collection.count_rows()
-        except WorkerError as error:
-            # It is being dropped, or it is damaged.
-            logger.warning("not measured: collection %s: %s", name, error)
-            continue
-        labels = {"collection": name}
-        yield Sample(metric=Metric.COLLECTION_ROWS, value=rows, labels=labels)
-        size = bytes_under(collection.path)
-        yield Sample(metric=Metric.COLLECTION_BYTES, value=size, labels=labels)
+    sizes = sizes_of(root, level=logging.WARNING)
+    for metric, of_each in (
+        (Metric.COLLECTION_ROWS, sizes.rows),
+        (Metric.COLLECTION_BYTES, sizes.bytes),
+    ):
+        for name, value in of_each.items():
+            yield Sample(metric=metric, value=value, labels={"collection": name})
 
 
 def _caches(root: Path) -> Iterator[Sample]:
@@ -83,7 +73,3 @@ def _caches(root: Path) -> Iterator[Sample]:
         labels = {"model": key[0], "precision": key[1]}
         yield Sample(metric=Metric.CACHE_ROWS, value=rows, labels=labels)
         yield Sample(metric=Metric.CACHE_BYTES, value=bytes_of[key], labels=labels)
-
-
-def _existing(folder: Path) -> Path:
-    return next(each for each in (folder, *folder.parents) if each.exists())

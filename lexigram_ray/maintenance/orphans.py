@@ -1,12 +1,14 @@
 """What belongs to nothing: rows without a record, records without a table, folders left aside.
 
-It is reported as a fault, and removed only where that is asked for: after a store was restored
-from an old backup, say, the rows are right and the records are missing.
+It is reported as a fault, and removed only by a run that is asked to, folders apart: after a table
+was moved to another disk, or a store restored from an old backup, the rows are right and the
+records are missing, and a standing wish to remove would then be carried out by night.
 """
 
 from __future__ import annotations
 
 import shutil
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from lexigram_ray.core.errors import MaintenanceError
@@ -17,6 +19,18 @@ from lexigram_ray.maintenance.duty import DutyContext, DutyReport, Fault
 
 if TYPE_CHECKING:
     from lexigram_ray.vectors.collection import Collection
+
+
+class Orphans(Enum):
+    """What becomes of what belongs to nothing."""
+
+    STAY = auto()
+    """It is only reported."""
+    FOLDERS_GO = auto()
+    """Folders that killed processes have left are removed; rows and records are reported."""
+    GO = auto()
+    """Rows and records too, where somebody has just asked for it."""
+
 
 REMOVAL = "lexigram-ray maintenance run document_cleanup --option remove_orphans=true"
 
@@ -35,27 +49,29 @@ def claim_of(context: DutyContext) -> Claim:
     return context.claim
 
 
-def unknown_documents(context: DutyContext, collection: Collection, *, remove: bool) -> DutyReport:
+def unknown_documents(context: DutyContext, collection: Collection, orphans: Orphans) -> DutyReport:
     """Find the documents in a table that the ledger does not know.
 
-    A table that another store describes is left alone: its records are there.
+    A table that another store describes is left alone: its records are there. One of which the
+    ledger knows nothing at all is not emptied, whoever asks: it is the ledger that is missing.
     """
     if collection.store_id != context.store.store_id:
         return DutyReport(
             figures={"orphaned_documents": 0, "orphaned_rows": 0},
             lines=[f"{collection.name}: made with another store, which alone knows its documents"],
         )
-    sources, rows = _unknown(context, collection)
+    sources, rows, known = _unknown(context, collection)
     figures: dict[str, object] = {"orphaned_documents": len(sources), "orphaned_rows": rows}
     if not sources:
         return DutyReport(figures=figures)
     what = f"{len(sources):,} documents ({rows:,} rows) that the ledger does not know"
-    if not remove or context.dry_run:
+    if orphans is not Orphans.GO or context.dry_run or not known:
         first = next(iter(sources.values()))
+        drop = f"lexigram-ray collections drop {collection.name}"
         fault = Fault(
             name=f"collection {collection.name}",
             detail=f"{what}, first {first}",
-            fix=f"ingest them again, or {REMOVAL}",
+            fix=f"ingest them again, or {REMOVAL if known else drop}",
         )
         return DutyReport(figures=figures, faults=[fault])
     lease = context.config.jobs.lease_seconds
@@ -64,8 +80,11 @@ def unknown_documents(context: DutyContext, collection: Collection, *, remove: b
     return DutyReport(figures=figures | {"orphaned_documents_removed": len(removed)}, lines=[line])
 
 
-def _unknown(context: DutyContext, collection: Collection) -> tuple[dict[str, str], int]:
-    """Return the sources of unknown documents by document id, and how many rows they have."""
+def _unknown(context: DutyContext, collection: Collection) -> tuple[dict[str, str], int, bool]:
+    """Return the sources of unknown documents by document id, and how many rows they have.
+
+    And whether any document of the table is known at all.
+    """
     from lexigram_ray.vectors.rows import scan_rows
 
     collection.refresh()
@@ -73,18 +92,24 @@ def _unknown(context: DutyContext, collection: Collection) -> tuple[dict[str, st
     known = context.store.ledger(collection.name)
     sources: dict[str, str] = {}
     rows = 0
+    is_any_known = False
     for batch in scan_rows(collection, ["document_id", "source"]):
         ids = batch.column("document_id").to_pylist()
         for place, document_id in enumerate(ids):
-            if document_id is not None and document_id not in known:
-                sources.setdefault(document_id, batch.column("source")[place].as_py() or "")
-                rows += 1
-    return sources, rows
+            if document_id is None:
+                continue
+            if document_id in known:
+                is_any_known = True
+                continue
+            sources.setdefault(document_id, batch.column("source")[place].as_py() or "")
+            rows += 1
+    return sources, rows, is_any_known
 
 
-def orphaned_records(context: DutyContext, *, remove: bool) -> DutyReport:
+def orphaned_records(context: DutyContext, orphans: Orphans) -> DutyReport:
     """Find the records of collections that are gone, and folders that nobody uses any more."""
-    records, folders = _dropped(context, remove=remove), _abandoned(context, remove=remove)
+    records = _dropped(context, remove=orphans is Orphans.GO)
+    folders = _abandoned(context, remove=orphans is not Orphans.STAY)
     return DutyReport(
         figures={**records.figures, **folders.figures},
         lines=[*records.lines, *folders.lines],

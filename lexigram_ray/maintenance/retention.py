@@ -46,6 +46,7 @@ def leaving(
     now: datetime,
     missing_since: Mapping[str, datetime],
     begun: Set[str],
+    judged: Set[str] = frozenset(),
 ) -> list[Leaving]:
     """Return the documents that leave, each for one reason.
 
@@ -55,10 +56,20 @@ def leaving(
         entries: The ledger of one collection.
         rules: Of this collection; what is not set removes nothing.
         missing_since: When the files were first not there that are not there now, by document id.
-        begun: Ids of documents whose removal was begun and not finished.
+        begun: Ids of documents whose removal was begun and is to be finished.
+        judged: Ids of documents that the rules are for, although the ledger calls them unfinished.
     """
-    judged = ((entry, _reason(entry, rules, now, missing_since, begun)) for entry in entries)
-    return [Leaving(entry=entry, reason=reason) for entry, reason in judged if reason is not None]
+    reasons = (
+        (entry, _unfinished(entry, begun))
+        if entry.state is LedgerState.WRITING and entry.document_id not in judged
+        else (entry, _reason(entry, rules, now, missing_since))
+        for entry in entries
+    )
+    return [Leaving(entry=entry, reason=reason) for entry, reason in reasons if reason is not None]
+
+
+def _unfinished(entry: LedgerEntry, begun: Set[str]) -> Reason | None:
+    return Reason.UNFINISHED if entry.document_id in begun else None
 
 
 def _reason(
@@ -66,14 +77,15 @@ def _reason(
     rules: DocumentRules,
     now: datetime,
     missing_since: Mapping[str, datetime],
-    begun: Set[str],
 ) -> Reason | None:
-    if entry.state is LedgerState.WRITING:
-        return Reason.UNFINISHED if entry.document_id in begun else None
     if entry.state is LedgerState.REMOVED:
         return None
     since = missing_since.get(entry.document_id)
-    if since is not None and _has_passed(rules.missing_for_days, since, now):
+    if since is not None and entry.updated_at is not None:
+        # Whatever has been written about the document since has begun its wait anew: its file was
+        # there, or the note is about another collection that had this name.
+        since = max(since, entry.updated_at)
+    if _has_passed(rules.missing_for_days, since, now):
         return Reason.MISSING
     # Only what may have rows grows old: a failure is a dead letter, which has a time of its own.
     if entry.had_intent and _has_passed(rules.older_than_days, entry.updated_at, now):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from lexigram_ray.jobs.owner import Owner
 from lexigram_ray.jobs.records import INTERRUPTED, LOST, Claim, Job
 from lexigram_ray.jobs.schedule_records import Run
 from lexigram_ray.jobs.store import Store
+from lexigram_ray.maintenance.task_process import how_ended
 from lexigram_ray.maintenance.task_watch import Watch, Why
 
 DEATHS = 3
@@ -107,8 +107,8 @@ class Supervisor:
         if why is Why.STOP:
             self.store.release(watch.claim, INTERRUPTED)
             return Attempted.STOPPED
-        self.store.release(watch.claim, LOST, error=f"its process {_how(code)}")
-        logger.warning("job %s: its process %s", job.id, _how(code))
+        self.store.release(watch.claim, LOST, error=f"its process {how_ended(code)}")
+        logger.warning("job %s: its process %s", job.id, how_ended(code))
         return Attempted.ENDED if self._is_given_up(job) else Attempted.DIED
 
     def _is_given_up(self, job: Job) -> bool:
@@ -132,7 +132,7 @@ class Supervisor:
         claim = self.store.claim(job.id, Owner.current(), self.config.jobs.lease_seconds)
         if not isinstance(claim, Claim):
             return Attempted.BUSY
-        error = f"the process that was to run it {_how(code)} before it had begun; see the log"
+        error = f"the process that was to run it {how_ended(code)} before it had begun; see the log"
         self._fail(claim, error, NOT_STARTED)
         return Attempted.ENDED
 
@@ -192,13 +192,3 @@ def _too_long(seconds: float) -> str:
         f"it took longer than {seconds:g} s and was ended "
         "(timeout_seconds of its schedule sets the limit)"
     )
-
-
-def _how(code: int) -> str:
-    """Return how a process ended, by its exit code."""
-    if code >= 0:
-        return f"ended with exit code {code}"
-    try:
-        return f"was ended by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"was ended by signal {-code}"

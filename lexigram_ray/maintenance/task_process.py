@@ -13,14 +13,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import IO, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import psutil
 
 from lexigram_ray.core.errors import MaintenanceError
-from lexigram_ray.maintenance.task_order import Order
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 # -P: a module of the working directory must not stand in for one of ours.
 COMMAND = (sys.executable, "-P", "-m", "lexigram_ray.maintenance.child")
@@ -41,18 +43,25 @@ class TaskProcess:
 
     It dies with the thread that has made it. What it prints goes to the log.
 
+    Args:
+        order: What it is told: a dataclass, whose field `parent` is filled in here.
+        what: Names it in the log.
+        command: Starts a process that reads the order, pickled, from stdin.
+
     Raises:
         MaintenanceError: No process can be started.
     """
 
-    def __init__(self, order: Order, what: str) -> None:
+    def __init__(
+        self, order: DataclassInstance, what: str, *, command: Sequence[str] = COMMAND
+    ) -> None:
         self._what = what
         self._replies: queue.Queue[Reply | None] = queue.Queue()
         self._is_silent = False
         self._pause = threading.Event()
         try:
             self._process = subprocess.Popen(
-                COMMAND,
+                command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -141,7 +150,7 @@ class TaskProcess:
         except psutil.Error:
             return []
 
-    def _send(self, order: Order) -> None:
+    def _send(self, order: DataclassInstance) -> None:
         stdin = cast("IO[bytes]", self._process.stdin)
         # One that has ended already is seen to have ended by whoever waits for its replies.
         with contextlib.suppress(BrokenPipeError):
@@ -160,6 +169,16 @@ class TaskProcess:
                 text = line.decode("utf-8", "replace").rstrip()
                 if text:
                     logger.info("%s: %s", self._what, text)
+
+
+def how_ended(code: int) -> str:
+    """Return how a process ended, by its exit code: negative for a signal."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was ended by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was ended by signal {-code}"
 
 
 def _environment() -> dict[str, str]:

@@ -62,15 +62,22 @@ class Collection:
         with lance_errors(self.name, self.path):
             return self.dataset.count_rows()
 
-    def check_settings(self, wanted: CollectionSettings) -> None:
+    def check_settings(self, wanted: CollectionSettings, *, any_chunker: bool = False) -> None:
         """Refuse settings whose vectors or chunks would not fit those that are here.
 
         fp32, bf16 and fp16 vectors agree (cosine >= 0.999) and may be mixed; int8 may not.
+
+        Args:
+            wanted: The settings.
+            any_chunker: Whether each document says how it is cut: then chunkers may be mixed, but
+                not documents with rows of tables.
 
         Raises:
             CollectionMismatchError: Naming each setting that differs, and the ways out.
         """
         differences = setting_differences(self.settings, wanted)
+        if any_chunker and ROWS_CHUNKER not in (self.settings.chunker, wanted.chunker):
+            differences = [each for each in differences if each[0] != "chunker"]
         if not differences:
             return
         listed = "; ".join(

@@ -64,7 +64,7 @@ def vector_index_of(collection: Collection) -> VectorIndex | None:
         indexed_rows=found.num_rows_indexed,
         segments=len(found.segments),
         trained_rows=tuning.trained_rows if tuning else 0,
-        is_tuned=tuning is not None,
+        is_tuned=tuning is not None and tuning.is_measured,
     )
 
 

@@ -65,7 +65,7 @@ class VectorIndex:
         indexed_rows: Rows that are in it.
         segments: It consists of so many parts.
         trained_rows: Rows of the table when it was trained; 0 when nobody has written it down.
-        is_tuned: Whether it is known how a search must use it.
+        is_tuned: Whether it has been measured how a search must use it.
     """
 
     name: str

@@ -110,7 +110,7 @@ def scaled_for(tuning: SearchTuning, partitions: int) -> SearchTuning:
     """Return a tuning for an index of more partitions, to be used until that is measured. Pure."""
     factor = max(1.0, partitions / max(tuning.partitions, 1))
     probes = math.ceil(tuning.effort.nprobes * factor)
-    return replace(tuning, effort=replace(tuning.effort, nprobes=probes))
+    return replace(tuning, effort=replace(tuning.effort, nprobes=probes), is_measured=False)
 
 
 def _is_quantized(kind: str) -> bool:

@@ -47,6 +47,8 @@ class SearchTuning:
         recall_at_10: What it reached, on rows of the collection.
         partitions: Of the index.
         trained_rows: Rows of the table when the index was trained.
+        is_measured: Whether all that was found by measuring the index that is there; else it was
+            of an older one, and is used only until this one is measured.
     """
 
     usable: bool
@@ -55,6 +57,7 @@ class SearchTuning:
     recall_at_10: float
     partitions: int
     trained_rows: int
+    is_measured: bool = True
 
     def to_json(self) -> str:
         """Return it as the table keeps it."""
@@ -72,6 +75,8 @@ class SearchTuning:
             raise ValueError(f"not an object: {text[:80]!r}")  # noqa: TRY004 - of a text
         given = cast("dict[str, object]", content)
         try:
+            # Versions before this one kept only what they had measured.
+            given.setdefault("is_measured", True)
             values = {each.name: given[each.name] for each in fields(cls)}
             effort = Effort(**cast("dict[str, int]", values["effort"]))
             return cls(**(values | {"effort": effort}))  # pyright: ignore[reportArgumentType]

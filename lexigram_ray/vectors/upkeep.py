@@ -119,7 +119,9 @@ def keep_up(collection: Collection, rules: UpkeepRules, around: Surroundings) ->
         )
 
     def clean() -> None:
-        done.cleaned = clean_versions(collection, keep=rules.keep_versions, now=around.now())
+        # In the writers' turn: none is between the version that it starts from and its commit.
+        with around.turn():
+            done.cleaned = clean_versions(collection, keep=rules.keep_versions, now=around.now())
 
     steps: list[tuple[str, Callable[[], None]]] = [
         ("merging fragments", merge),

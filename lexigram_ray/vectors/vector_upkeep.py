@@ -121,6 +121,7 @@ def _train(collection: Collection, shape: IndexShape, index: VectorIndex | None)
     rows = collection.count_rows()
     if tuning is not None:
         # Searches use the new index from its commit on: until it is measured, with more effort.
+        # Whoever comes after a kill sees that it never was.
         keep_tuning(collection, scaled_for(tuning, shape.partitions))
     build_vector_index(collection, shape, index.name if index else VECTOR_INDEX)
     tuning = read_tuning(collection.dataset)
@@ -139,8 +140,10 @@ def _tuned(
     kept = read_tuning(collection.dataset)
     if shape is not None:
         partitions = shape.partitions
+    elif kept is not None and kept.is_measured:
+        partitions = kept.partitions
     else:
-        partitions = kept.partitions if kept else partitions_of(collection, index.name)
+        partitions = partitions_of(collection, index.name)
     trained = Trained(
         kind=index.kind,
         partitions=partitions,

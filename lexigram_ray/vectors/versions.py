@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, cast
 
 from lexigram_ray.vectors.translate import lance_errors
@@ -18,6 +17,9 @@ if TYPE_CHECKING:
 
 LEAST_KEPT = timedelta(hours=1)
 """A late writer is refused only while the version that it started from is still there."""
+
+REPEATED_HOUR = timedelta(hours=1)
+"""Lance writes down local time without a zone: in autumn, an hour of it may be an hour older."""
 
 _LARGEST_VERSION = 2**64 - 1
 
@@ -94,25 +96,45 @@ def clean_versions(
             (each["version"], _in_utc(cast("datetime", each["timestamp"])))
             for each in cast("list[dict[str, Any]]", dataset.versions())
         ]
-        expired = expired_versions(written, now - keep)
+        expired = expired_versions(written, now - keep - REPEATED_HOUR, now)
         if dry_run or not expired:
             return Cleaned(versions=len(expired), bytes=0)
         stats = dataset.cleanup_old_versions(versions=expired, error_if_tagged_old_versions=False)
     return Cleaned(versions=stats.old_versions, bytes=stats.bytes_removed)
 
 
-def expired_versions(written: Sequence[tuple[int, datetime]], before: datetime) -> list[int]:
-    """Return the versions that were replaced by a later one before some time. Pure.
+def expired_versions(
+    written: Sequence[tuple[int, datetime]], before: datetime, now: datetime
+) -> list[int]:
+    """Return the versions that were certainly replaced by a later one before some time. Pure.
 
     What counts is when the next version came, not when a version was written: after a quiet month
     the version that a writer has just started from is old, and must be there to refuse it.
 
+    Each version's time is by the clock of whoever wrote it, and may be wrong. A clock that is
+    behind is found out by the versions before: none is older than those. One that is ahead says
+    nothing, and the version after it counts.
+
     Args:
         written: Versions and when they were written, in any order.
         before: UTC.
+        now: UTC.
     """
     ordered = sorted(written)
-    return [version for (version, _), (_, replaced_at) in pairwise(ordered) if replaced_at < before]
+    came: list[datetime | None] = []
+    latest: datetime | None = None
+    for _, at in ordered:
+        is_usable = at <= now
+        if is_usable:
+            latest = at if latest is None else max(latest, at)
+        came.append(latest if is_usable else None)
+    expired: list[int] = []
+    replaced_at: datetime | None = None
+    for (version, _), at in zip(reversed(ordered), reversed(came), strict=True):
+        if replaced_at is not None and replaced_at < before:
+            expired.append(version)
+        replaced_at = at or replaced_at
+    return expired[::-1]
 
 
 def _in_utc(written: datetime) -> datetime:

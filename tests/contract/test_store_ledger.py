@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -11,7 +12,16 @@ from lexigram_ray.core.errors import LeaseLostError
 from lexigram_ray.core.types import FailureCategory, FileStamp, JobStatus
 from lexigram_ray.jobs.records import Claim, LedgerEntry, LedgerState, UnitState
 from lexigram_ray.jobs.store import Store
-from tests.contract.store_data import STAMP, claimed, elsewhere, entry, result, written
+from tests.contract.store_data import (
+    NOW,
+    STAMP,
+    Clock,
+    claimed,
+    elsewhere,
+    entry,
+    result,
+    written,
+)
 
 Write = Callable[[Store, Claim], object]
 
@@ -121,7 +131,10 @@ def test_an_outcome_must_be_skipped_or_failed(store: Store) -> None:
 def test_a_removed_document_has_no_chunks_and_no_stamp(store: Store) -> None:
     claim = claimed(store)
     written(store, claim, entry(1), entry(2))
-    store.mark_removed(claim, "docs", [entry(1).document_id, "unknown"])
+    store.record_intent(claim, [entry(1)])
+    assert store.mark_removed(claim, "docs", [entry(1).document_id, "unknown"]) == {
+        entry(1).document_id
+    }
 
     removed = store.ledger("docs")[entry(1).document_id]
     assert (removed.state, removed.chunks, removed.chunks_digest, removed.stamp) == (
@@ -132,6 +145,115 @@ def test_a_removed_document_has_no_chunks_and_no_stamp(store: Store) -> None:
     )
     assert state_of(store, 2) is LedgerState.DONE
     assert "unknown" not in store.ledger("docs")
+
+
+def test_only_what_a_job_meant_to_remove_is_called_removed_by_it(store: Store) -> None:
+    first, second = claimed(store, "a"), claimed(store, "b")
+    written(store, first, *(entry(number) for number in range(1, 5)))
+    store.record_intent(first, [entry(1), entry(2), entry(3)])
+    written(store, second, entry(2, content_hash="new"))
+    store.record_intent(second, [entry(3, content_hash="new")])
+
+    ids = [entry(number).document_id for number in range(1, 5)]
+    assert store.mark_removed(first, "docs", ids) == {ids[0]}
+
+    assert [state_of(store, number) for number in range(1, 5)] == [
+        LedgerState.REMOVED,
+        LedgerState.DONE,
+        LedgerState.WRITING,
+        LedgerState.DONE,
+    ]
+    assert store.ledger("docs")[ids[1]].content_hash == "new"
+    assert store.mark_removed(first, "docs", []) == frozenset()
+
+
+INTERVENTIONS: dict[str, Write] = {
+    "done anew": lambda store, claim: written(store, claim, entry(content_hash="new")),
+    "done of the same content": lambda store, claim: written(store, claim, entry()),
+    "being written": lambda store, claim: store.record_intent(claim, [entry()]),
+    "failed": lambda store, claim: store.mark_outcome(claim, [entry(state=LedgerState.FAILED)], []),
+    "forgotten": lambda store, claim: store.forget_collection("docs"),
+}
+
+
+@pytest.mark.parametrize("meanwhile", sorted(INTERVENTIONS))
+def test_an_intent_does_not_stand_where_another_job_has_written_since_what_was_seen(
+    store: Store, meanwhile: str
+) -> None:
+    first, second = claimed(store, "a"), claimed(store, "b")
+    written(store, first, entry(1), entry(2))
+    seen = store.ledger("docs")
+    INTERVENTIONS[meanwhile](store, second)
+    before = store.ledger("docs")
+
+    wanted = [seen[entry(number).document_id] for number in (1, 2)]
+    replaced = {each.document_id: 3 for each in wanted}
+    intended = store.intend(first, wanted, replaced, seen=seen)
+
+    standing = set() if meanwhile == "forgotten" else {entry(2).document_id}
+    assert (intended.recorded, intended.before) == (standing, standing)
+    after = store.ledger("docs")
+    assert after.get(entry(1).document_id) == before.get(entry(1).document_id)
+    assert {each for each, now in after.items() if now.job_id == first.job_id} == standing
+    assert {each.unit_id for each in store.units(first.job_id)} == standing
+
+
+def test_an_intent_on_what_nobody_knew_does_not_stand_once_somebody_knows_it(store: Store) -> None:
+    first, second = claimed(store, "a"), claimed(store, "b")
+    written(store, second, entry(1))
+
+    intended = store.intend(first, [entry(1), entry(2)], seen={})
+
+    assert (intended.recorded, intended.before) == ({entry(2).document_id}, frozenset())
+    assert (state_of(store, 1), state_of(store, 2)) == (LedgerState.DONE, LedgerState.WRITING)
+    again = store.intend(first, [entry(2)], seen=store.ledger("docs"))
+    assert (again.recorded, again.before) == ({entry(2).document_id}, {entry(2).document_id})
+
+
+def test_a_new_stamp_stands_in_no_intents_way_and_a_resumed_job_takes_up_its_own(
+    store: Store,
+) -> None:
+    first, second = claimed(store, "a"), claimed(store, "b")
+    written(store, first, entry())
+    seen = store.ledger("docs")
+    store.touch(second, "docs", [(entry().document_id, replace(STAMP, size=11), 99)])
+    assert store.intend(first, list(seen.values()), seen=seen).recorded == set(seen)
+
+    store.release(first, "interrupted")
+    resumed = store.claim(first.job_id, elsewhere(2), 60)
+    assert isinstance(resumed, Claim)
+    now = store.ledger("docs")
+    assert store.intend(resumed, list(now.values()), seen=now).recorded == set(now)
+    assert store.mark_removed(resumed, "docs", list(now)) == set(now)
+
+
+def test_an_entry_that_is_written_back_as_it_was_read_keeps_its_time(
+    store: Store, clock: Clock
+) -> None:
+    claim = claimed(store)
+    written(store, claim, entry())
+    seen = store.ledger("docs")
+    clock.advance(1_000)
+
+    store.intend(
+        claim, [replace(each, state=LedgerState.WRITING) for each in seen.values()], seen=seen
+    )
+    assert store.ledger("docs")[entry().document_id].updated_at == NOW
+    store.mark_done(claim, list(seen.values()), [])
+    assert store.ledger("docs") == seen
+    written(store, claim, entry())
+    assert store.ledger("docs")[entry().document_id].updated_at == NOW + timedelta(seconds=1_000)
+
+
+def test_intents_stand_however_many_they_are(store: Store) -> None:
+    claim = claimed(store)
+    many = [entry(number) for number in range(2500)]
+    store.record_intent(claim, many[::2])
+
+    intended = store.intend(claim, many, seen=store.ledger("docs"))
+
+    assert len(intended.recorded) == 2500
+    assert len(intended.before) == 1250
 
 
 def test_the_last_intent_is_the_one_that_counts(store: Store) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import os
-import sqlite3
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -25,67 +23,30 @@ from lexigram_ray.core.errors import (
 )
 from lexigram_ray.core.types import JobStatus
 from lexigram_ray.jobs import removal
-from lexigram_ray.jobs.executor import Executed, Execution
-from lexigram_ray.jobs.records import LedgerState, Owner
+from lexigram_ray.jobs.records import Owner
 from lexigram_ray.jobs.store import Store
 from lexigram_ray.maintenance import document_cleanup
 from lexigram_ray.maintenance.missing_sources import MissingNotes
 from lexigram_ray.maintenance.running import run_claimed
 from lexigram_ray.vectors.collection import Collection
 from tests.collections_data import documents
+from tests.integration.cleanup_data import NOW, Killed, days_ago, removed_of, seed
 from tests.integration.commit_data import (
     NAME,
     Place,
     assert_table_equals_ledger,
     claim_job,
     commit,
-    executed,
     found,
     ingested,
     on_call,
-    states,
 )
 from tests.integration.duties import claimed_run, context_of, run_duty
-
-NOW = dt.datetime.now(dt.UTC)
-
-
-class Killed(BaseException):
-    """Stands for a SIGKILL at this very point."""
 
 
 @pytest.fixture
 def config(place: Place) -> WorkersConfig:
     return load_config(state_dir=place.root)
-
-
-def _days_ago(days: float) -> dt.datetime:
-    return NOW - dt.timedelta(days=days)
-
-
-def _seed(place: Place, folder: Path, ages: Mapping[str, float]) -> None:
-    """Commit documents of two rows, as if it had been done so many days ago."""
-    folder.mkdir(parents=True, exist_ok=True)
-    units: list[Executed] = []
-    for document_id in ages:
-        source = folder / f"{document_id}.txt"
-        source.write_text(document_id)
-        unit = executed(document_id, 2)
-        document = replace(unit.document, path=str(source), source=str(source))
-        units.append(replace(unit, document=document))
-    execution = Execution(units=tuple(units), rows=documents(dict.fromkeys(ages, 2)))
-    with place.open_store() as store:
-        claim = claim_job(store, str(folder))
-        commit(store, claim, place.open_collection(store), execution)
-        store.finish(claim, JobStatus.COMPLETED, summary={})
-    with sqlite3.connect(place.root / "jobs.db") as database:
-        aged = [(_days_ago(days).timestamp() * 1e6, each) for each, days in ages.items()]
-        database.executemany("UPDATE documents SET updated_at = ? WHERE document_id = ?", aged)
-    database.close()
-
-
-def _removed(store: Store) -> set[str]:
-    return {each for each, state in states(store).items() if state is LedgerState.REMOVED}
 
 
 @settings(
@@ -110,9 +71,9 @@ def test_exactly_what_the_rules_say_leaves_the_table_and_the_ledger(
         folder.mkdir()
         (folder / "other.txt").touch()
         config = load_config(state_dir=place.root)
-        _seed(place, folder, {each: age for each, (age, _) in rows.items()})
+        seed(place, folder, {each: age for each, (age, _) in rows.items()})
         with place.open_store() as store:
-            missed = {each: _days_ago(at) for each, (_, at) in rows.items() if at is not None}
+            missed = {each: days_ago(at) for each, (_, at) in rows.items() if at is not None}
             for document_id in missed:
                 (folder / f"{document_id}.txt").unlink()
             MissingNotes(config.paths.payloads / "missing").write(NAME, missed)
@@ -130,38 +91,39 @@ def test_exactly_what_the_rules_say_leaves_the_table_and_the_ledger(
                 each
                 for each, (age, at) in rows.items()
                 if (older is not None and age >= older)
-                or (missing is not None and at is not None and at >= missing)
+                # Whatever was written since begins the wait anew.
+                or (missing is not None and at is not None and min(at, age) >= missing)
             }
             collection = place.open_collection(store)
-            assert _removed(store) == expected
+            assert removed_of(store) == expected
             assert set(found(collection)) == set(rows) - expected
             assert_table_equals_ledger(collection, store)
             assert report.faults == []
 
 
 def test_without_rules_nothing_leaves(place: Place, config: WorkersConfig, tmp_path: Path) -> None:
-    _seed(place, tmp_path / "docs", {"a": 900.0, "b": 0.0})
+    seed(place, tmp_path / "docs", {"a": 900.0, "b": 0.0})
     (tmp_path / "docs" / "a.txt").unlink()
 
     with place.open_store() as store:
         report = run_duty(document_cleanup.run, config, store)
 
-        assert (report.faults, report.lines, _removed(store)) == ([], [], set())
+        assert (report.faults, report.lines, removed_of(store)) == ([], [], set())
 
 
 def test_a_dry_run_says_what_would_go_and_each_collection_may_have_rules_of_its_own(
     place: Place, tmp_path: Path
 ) -> None:
-    _seed(place, tmp_path / "docs", {"a": 20.0, "b": 5.0})
+    seed(place, tmp_path / "docs", {"a": 20.0, "b": 5.0})
     rules = {"older_than_days": 1, "collections": {NAME: {"older_than_days": 10}}}
     config = load_config(state_dir=place.root, maintenance={"document_cleanup": rules})
 
     with place.open_store() as store:
         planned = run_duty(document_cleanup.run, config, store, dry_run=True)
-        assert _removed(store) == set()
+        assert removed_of(store) == set()
         done = run_duty(document_cleanup.run, config, store)
 
-        assert _removed(store) == {"a"}
+        assert removed_of(store) == {"a"}
     assert planned.lines == [f"{NAME}: 1 document too old would go"]
     assert done.lines == [f"{NAME}: 1 document too old removed"]
     assert planned.figures == done.figures
@@ -170,23 +132,23 @@ def test_a_dry_run_says_what_would_go_and_each_collection_may_have_rules_of_its_
 def test_files_of_a_disk_that_is_not_mounted_are_not_missing(
     place: Place, config: WorkersConfig, tmp_path: Path
 ) -> None:
-    _seed(place, tmp_path / "mounted", {"a": 0.0})
-    _seed(place, tmp_path / "away", {"b": 0.0})
+    seed(place, tmp_path / "mounted", {"a": 0.0})
+    seed(place, tmp_path / "away", {"b": 0.0})
     (tmp_path / "mounted" / "a.txt").rename(tmp_path / "mounted" / "renamed.txt")
     (tmp_path / "away" / "b.txt").unlink()
 
     with place.open_store() as store:
         report = run_duty(document_cleanup.run, config, store, missing_for_days=0)
 
-        assert _removed(store) == {"a"}
+        assert removed_of(store) == {"a"}
     assert any("1 document left alone" in line for line in report.lines)
 
 
 def test_one_folder_that_cannot_be_read_keeps_all_documents(
     place: Place, config: WorkersConfig, tmp_path: Path
 ) -> None:
-    _seed(place, tmp_path / "docs", {"a": 0.0, "b": 0.0})
-    _seed(place, tmp_path / "broken", {"c": 0.0})
+    seed(place, tmp_path / "docs", {"a": 0.0, "b": 0.0})
+    seed(place, tmp_path / "broken", {"c": 0.0})
     (tmp_path / "docs" / "a.txt").unlink()
     (tmp_path / "broken" / "c.txt").unlink()
     (tmp_path / "broken").rmdir()
@@ -195,14 +157,14 @@ def test_one_folder_that_cannot_be_read_keeps_all_documents(
     with place.open_store() as store:
         report = run_duty(document_cleanup.run, config, store, missing_for_days=0)
 
-        assert _removed(store) == set()
+        assert removed_of(store) == set()
     assert any(str(tmp_path / "broken") in line for line in report.lines)
 
 
 @pytest.mark.parametrize(
     ("method", "goes_on"),
     [
-        ("record_intent", True),
+        ("intend", True),
         ("mark_removed", True),
         ("mark_removed", False),
         ("finish_units", False),
@@ -212,7 +174,7 @@ def test_a_clean_up_that_is_killed_is_ended_by_the_next_attempt_or_run_and_loses
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, *, goes_on: bool
 ) -> None:
     config = load_config(state_dir=place.root)
-    _seed(place, tmp_path / "docs", {"a": 20.0, "b": 0.0})
+    seed(place, tmp_path / "docs", {"a": 20.0, "b": 0.0})
 
     def killed(*_: object, **__: object) -> None:
         raise Killed
@@ -231,7 +193,7 @@ def test_a_clean_up_that_is_killed_is_ended_by_the_next_attempt_or_run_and_loses
             run_duty(document_cleanup.run, config, store, older_than_days=10)
 
         collection = place.open_collection(store)
-        assert _removed(store) == {"a"}
+        assert removed_of(store) == {"a"}
         assert set(found(collection)) == {"b"}
         assert_table_equals_ledger(collection, store)
 
@@ -239,7 +201,7 @@ def test_a_clean_up_that_is_killed_is_ended_by_the_next_attempt_or_run_and_loses
 def test_a_document_that_is_ingested_meanwhile_stays(
     place: Place, config: WorkersConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _seed(place, tmp_path / "docs", {"a": 20.0, "b": 20.0})
+    seed(place, tmp_path / "docs", {"a": 20.0, "b": 20.0})
 
     def ingest_first(
         real: Callable[..., Any], arguments: Sequence[Any], options: dict[str, Any]
@@ -254,7 +216,7 @@ def test_a_document_that_is_ingested_meanwhile_stays(
         report = run_duty(document_cleanup.run, config, store, older_than_days=10)
 
         collection = place.open_collection(store)
-        assert _removed(store) == {"b"}
+        assert removed_of(store) == {"b"}
         assert found(collection)["a"][0] == 3
         assert_table_equals_ledger(collection, store)
     assert report.lines == [f"{NAME}: 1 document too old removed"]
@@ -263,7 +225,7 @@ def test_a_document_that_is_ingested_meanwhile_stays(
 def test_a_run_that_has_lost_its_job_removes_nothing(
     place: Place, config: WorkersConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _seed(place, tmp_path / "docs", {"a": 20.0})
+    seed(place, tmp_path / "docs", {"a": 20.0})
 
     with place.open_store() as store:
         claim = claimed_run(store, document_cleanup.NAME)
@@ -279,7 +241,7 @@ def test_a_run_that_has_lost_its_job_removes_nothing(
             document_cleanup.run(context_of(config, store, claim, older_than_days=10))
 
         assert set(found(place.open_collection(store))) == {"a"}
-        assert _removed(store) == set()
+        assert removed_of(store) == set()
 
 
 def _append(collection: Collection, counts: Mapping[str, int]) -> None:
@@ -289,7 +251,7 @@ def _append(collection: Collection, counts: Mapping[str, int]) -> None:
 def test_rows_that_no_ledger_knows_are_reported_and_removed_only_when_asked(
     place: Place, config: WorkersConfig, tmp_path: Path
 ) -> None:
-    _seed(place, tmp_path / "docs", {"a": 0.0})
+    seed(place, tmp_path / "docs", {"a": 0.0})
     with place.open_store() as store:
         collection = place.open_collection(store)
         _append(collection, {"stray": 3, "other": 1})
@@ -302,7 +264,7 @@ def test_rows_that_no_ledger_knows_are_reported_and_removed_only_when_asked(
         report = run_duty(document_cleanup.run, config, store, remove_orphans="true")
         assert report.faults == []
         assert set(found(collection)) == {"a"}
-        assert _removed(store) == {"stray", "other"}
+        assert removed_of(store) == {"stray", "other"}
         assert run_duty(document_cleanup.run, config, store).faults == []
 
 
@@ -322,7 +284,7 @@ def test_a_table_of_another_store_keeps_rows_that_are_unknown_here(
 def test_records_without_a_table_and_folders_left_aside_are_found(
     place: Place, config: WorkersConfig, tmp_path: Path
 ) -> None:
-    _seed(place, tmp_path / "docs", {"a": 0.0})
+    seed(place, tmp_path / "docs", {"a": 0.0})
     left = place.root / "lancedb" / ".dropped-0123"
     (left / "data").mkdir(parents=True)
     (left / "data" / "rows.lance").write_bytes(b"x" * 10)
@@ -355,7 +317,7 @@ def test_records_without_a_table_and_folders_left_aside_are_found(
 def test_a_run_of_maintenance_removes_with_the_claim_of_its_own_job(
     place: Place, config: WorkersConfig, tmp_path: Path
 ) -> None:
-    _seed(place, tmp_path / "docs", {"a": 20.0, "b": 0.0})
+    seed(place, tmp_path / "docs", {"a": 20.0, "b": 0.0})
     with place.open_store() as store:
         claim = claimed_run(store, document_cleanup.NAME)
         job = store.get(claim.job_id)
@@ -364,7 +326,7 @@ def test_a_run_of_maintenance_removes_with_the_claim_of_its_own_job(
         context = replace(context_of(config, store, claim, older_than_days=10), claim=None)
         run_claimed(context, job, claim)
 
-        assert _removed(store) == {"a"}
+        assert removed_of(store) == {"a"}
         ended = store.get(claim.job_id)
         assert ended is not None
         assert ended.status is JobStatus.COMPLETED

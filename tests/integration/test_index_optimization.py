@@ -25,10 +25,11 @@ from lexigram_ray.jobs.owner import Owner
 from lexigram_ray.jobs.store import Store
 from lexigram_ray.maintenance import index_optimization
 from lexigram_ray.maintenance.duty import DutyContext
-from lexigram_ray.vectors import upkeep
+from lexigram_ray.vectors import upkeep, vector_upkeep
 from lexigram_ray.vectors.collection import Collection
 from lexigram_ray.vectors.collections import Collections
 from lexigram_ray.vectors.compaction_plan import CompactionRules
+from lexigram_ray.vectors.index_building import partitions_of
 from lexigram_ray.vectors.index_plan import IndexRules, VectorStep
 from lexigram_ray.vectors.recall import share_found
 from lexigram_ray.vectors.search import search
@@ -322,6 +323,50 @@ def test_a_version_that_was_replaced_within_the_hour_stays_and_refuses_its_late_
         replace_documents(late, documents({"d0-0": 2}, "late"), delete_for=["d0-0"])
     with pytest.raises(ValueError, match="an hour"):
         clean_versions(collection, keep=timedelta(minutes=59), now=soon)
+
+
+def test_old_versions_go_in_the_writers_turn(many_commits: Path, tmp_path: Path) -> None:
+    collection = copied(many_commits, tmp_path)
+    taken: list[int] = []
+
+    @contextmanager
+    def turn() -> Generator[None]:
+        before = disk_use(collection).versions
+        yield
+        taken.append(before - disk_use(collection).versions)
+
+    done = keep_up(collection, RULES, surroundings(turn, hours=2))
+
+    assert done.cleaned.versions > 0
+    assert taken[-1] == done.cleaned.versions
+
+
+def test_a_retraining_that_is_killed_before_its_measurement_is_measured_by_the_next_run(
+    looked_after: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collection = copied(looked_after, tmp_path)
+    counts = {f"more{number}": CHUNKS for number in range(DOCUMENTS * COMMITS)}
+    replace_documents(collection, rows_of(counts, "more", 78), delete_for=[])
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(vector_upkeep, "tune", killed)
+        with pytest.raises(KeyboardInterrupt):
+            look_after(collection)
+    between = read_tuning(Collections(collection.path.parent).open(NAME).dataset)
+    assert between is not None
+    assert not between.is_measured
+
+    done = look_after(collection)
+
+    assert done.vector is not None
+    assert done.vector.plan.step is VectorStep.TUNE
+    tuning = read_tuning(collection.dataset)
+    assert tuning is not None
+    assert tuning.is_measured
+    assert tuning.partitions == partitions_of(collection, "vector_idx") > between.partitions
 
 
 def context(store: Store, state: Path, *, dry_run: bool = False, **options: object) -> DutyContext:

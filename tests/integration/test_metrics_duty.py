@@ -21,7 +21,7 @@ from lexigram_ray.vectors.rows import merge_rows
 from tests.collections_data import SETTINGS, documents
 from tests.contract.store_data import claimed, result, submit
 from tests.fakes import HashingProvider
-from tests.integration.duties import run_duty
+from tests.integration.duties import run_by_schedule, run_duty
 
 BEGIN, END = datetime.now(UTC) - timedelta(days=400), datetime.now(UTC) + timedelta(days=1)
 
@@ -102,6 +102,27 @@ def test_what_is_older_than_kept_is_removed_finest_first(
     assert report.figures["records_pruned"]["minute"] > 0  # pyright: ignore[reportIndexIssue]
     run_duty(run, config, store, keep_hours_days=7, keep_days=20)
     assert [kept(resolution) for resolution in Resolution] == [0, 0, 0]
+
+
+def test_a_clock_that_was_set_forward_takes_no_figures_before_a_day_has_passed_by_it(
+    config: WorkersConfig, store: Store
+) -> None:
+    store.finish(claimed(store), JobStatus.COMPLETED, summary={})
+    ahead = datetime.now(UTC) + timedelta(days=400)
+
+    def minutes() -> int:
+        return len(store.metrics.series(Metric.JOBS, Resolution.MINUTE, BEGIN, END))
+
+    with Store.open(config.paths.store_url, clock=ahead.timestamp) as then:
+        report = run_by_schedule(run, config, then, now=lambda: ahead)
+    assert minutes() == 1
+    assert report.figures["records_pruned"] == {}
+    assert "this machine's clock" in report.lines[-1]
+
+    later = ahead + timedelta(days=1, hours=1)
+    with Store.open(config.paths.store_url, clock=later.timestamp) as then:
+        run_by_schedule(run, config, then, now=lambda: later)
+    assert minutes() == 0
 
 
 def test_a_dry_run_only_says_what_waits(config: WorkersConfig, store: Store) -> None:

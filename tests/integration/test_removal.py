@@ -49,7 +49,7 @@ def _kill_at(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     monkeypatch.setattr(Store, method, killed)
 
 
-@pytest.mark.parametrize("method", ["record_intent", "mark_removed", "finish_units"])
+@pytest.mark.parametrize("method", ["intend", "mark_removed", "finish_units"])
 def test_a_prune_that_is_killed_at_any_step_loses_no_file_that_comes_back(
     config: WorkersConfig, texts: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:

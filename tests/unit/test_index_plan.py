@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -166,11 +167,50 @@ def test_a_version_goes_when_it_was_replaced_long_ago_not_when_it_was_written() 
         (3, NOON - timedelta(minutes=1)),
     ]
 
-    assert expired_versions(written, NOON - timedelta(days=7)) == [1]
+    assert expired_versions(written, NOON - timedelta(days=7), NOON) == [1]
 
 
 def test_the_newest_version_never_goes() -> None:
-    assert expired_versions([(9, NOON - timedelta(days=900))], NOON) == []
+    assert expired_versions([(9, NOON - timedelta(days=900))], NOON, NOON) == []
+
+
+def test_versions_that_a_clock_behind_has_dated_go_no_earlier_for_that() -> None:
+    behind = NOON - timedelta(days=30)
+    written = [
+        (1, NOON - timedelta(days=60)),
+        (2, NOON - timedelta(days=50)),
+        (3, NOON - timedelta(seconds=40)),
+        *((number, behind + timedelta(seconds=number)) for number in range(4, 9)),
+    ]
+
+    assert expired_versions(written, NOON - timedelta(days=7), NOON) == [1]
+
+
+def test_a_version_that_a_clock_ahead_has_dated_keeps_no_others_back_and_is_not_taken_early() -> (
+    None
+):
+    written = [
+        (1, NOON - timedelta(days=60)),
+        (2, NOON + timedelta(days=365)),
+        (3, NOON - timedelta(days=20)),
+        (4, NOON - timedelta(days=19)),
+        (5, NOON + timedelta(days=365)),
+        (6, NOON - timedelta(minutes=1)),
+    ]
+
+    assert expired_versions(written, NOON - timedelta(days=7), NOON) == [1, 2, 3]
+
+
+@given(st.lists(st.integers(-60, 60), min_size=1, max_size=12), st.integers(0, 60))
+def test_whatever_clocks_say_no_version_goes_that_a_right_clock_has_seen_replaced_just_now(
+    shifts: list[int], days: int
+) -> None:
+    # All came within the last minutes; the first and the last were written by a right clock.
+    right = [NOON - timedelta(minutes=30 - number) for number in range(len(shifts) + 2)]
+    dated = [at + timedelta(days=shift) for at, shift in zip(right, [0, *shifts, 0], strict=True)]
+    written = list(enumerate(dated, start=1))
+
+    assert expired_versions(written, NOON - timedelta(days=days, hours=1), NOON) == []
 
 
 def test_a_narrow_condition_is_searched_exactly() -> None:
@@ -225,6 +265,14 @@ def test_the_least_effort_that_is_enough_is_taken_else_the_best() -> None:
 def test_until_a_finer_index_is_measured_more_of_its_partitions_are_searched() -> None:
     assert scaled_for(tuning(nprobes=8, partitions=500), 1_000).effort.nprobes == 16
     assert scaled_for(tuning(nprobes=8, partitions=500), 100).effort.nprobes == 8
+    assert not scaled_for(tuning(nprobes=8, partitions=500), 100).is_measured
+
+
+def test_a_tuning_of_an_older_version_was_measured() -> None:
+    kept = json.loads(tuning().to_json())
+    del kept["is_measured"]
+
+    assert SearchTuning.from_json(json.dumps(kept)) == tuning()
 
 
 def test_a_tuning_is_read_as_it_was_kept() -> None:

@@ -91,7 +91,7 @@ def test_exactly_what_the_rules_say_leaves(
         if state is LedgerState.REMOVED:
             return False
         too_old = older is not None and age >= older and had_intent
-        return too_old or (missing is not None and since is not None and since >= missing)
+        return too_old or (missing is not None and since is not None and min(since, age) >= missing)
 
     assert [each.entry.document_id for each in going] == [
         str(number) for number, row in enumerate(rows) if may_go(row)
@@ -109,6 +109,33 @@ def test_without_rules_only_what_was_begun_is_ended(
 
     assert all(each.reason is Reason.UNFINISHED for each in going)
     assert {each.entry.document_id for each in going} <= {"0"}
+
+
+def test_a_wait_that_was_noted_before_the_document_was_written_begins_with_its_writing() -> None:
+    noted = {"a": NOW - dt.timedelta(days=40)}
+
+    def going(age: int) -> list[str]:
+        entries = [_entry("a", age=age)]
+        rules = _rules(missing=7)
+        left = leaving(entries, rules, now=NOW, missing_since=noted, begun=frozenset())
+        return [each.entry.document_id for each in left]
+
+    assert (going(6), going(7)) == ([], ["a"])
+
+
+@pytest.mark.parametrize(
+    ("begun", "judged", "reason"),
+    [(False, False, None), (True, False, Reason.UNFINISHED), (False, True, Reason.AGE)],
+)
+def test_an_unfinished_document_leaves_where_its_removal_is_to_end_or_the_rules_are_for_it(
+    begun: bool, judged: bool, reason: Reason | None
+) -> None:
+    entry = _entry("a", LedgerState.WRITING, age=30)
+    given = {"begun": {"a"} if begun else set[str](), "judged": {"a"} if judged else set[str]()}
+
+    going = leaving([entry], _rules(older=7), now=NOW, missing_since={}, **given)
+
+    assert [each.reason for each in going] == ([] if reason is None else [reason])
 
 
 @given(st.lists(st.sampled_from(list(Presence)), min_size=1, max_size=20))

@@ -10,7 +10,12 @@ import pytest
 from lexigram_ray.ingestion.tables import table_of
 from lexigram_ray.jobs import staging
 from lexigram_ray.jobs.staged import StagedTable
-from lexigram_ray.jobs.staged_sidecar import read_staged_table, sidecar_of
+from lexigram_ray.jobs.staged_sidecar import (
+    note_stores,
+    read_staged_table,
+    sidecar_of,
+    stores_of,
+)
 
 
 def staged(folder: Path, data: list[dict[str, object]]) -> StagedTable:
@@ -59,6 +64,20 @@ def test_a_sidecar_that_is_not_understood_is_none(tmp_path: Path, content: str) 
     sidecar_of(made.path).write_text(content)
 
     assert read_staged_table(made.path, "src") is None
+
+
+def test_the_stores_that_want_rows_are_kept_also_when_the_rows_are_staged_again(
+    tmp_path: Path,
+) -> None:
+    made = staged(tmp_path, rows(5))
+    assert stores_of(made.path) == frozenset()
+
+    note_stores(made.path, {"one", "two"})
+    assert staged(tmp_path, rows(5)) == made
+    assert read_staged_table(made.path, "src") == made
+    assert stores_of(made.path) == {"one", "two"}
+    note_stores(tmp_path / "gone.arrow", {"one"})
+    assert not (tmp_path / "gone.json").exists()
 
 
 def test_a_process_that_dies_between_the_two_files_leaves_no_rows_without_a_sidecar(
