@@ -42,6 +42,25 @@ class Embedded:
     truncated: int = 0
 
 
+def joined(parts: Sequence[Embedded]) -> Embedded:
+    """Return the answers of calls, at least one, as that of one call for all of their texts."""
+    if len(parts) == 1:
+        return parts[0]
+    refused: dict[int, str] = {}
+    start = 0
+    for part in parts:
+        refused |= {start + place: reason for place, reason in part.refused.items()}
+        start += len(part.fresh)
+    return Embedded(
+        vectors=np.concatenate([part.vectors for part in parts]),
+        computed=sum(part.computed for part in parts),
+        cached=sum(part.cached for part in parts),
+        fresh=np.concatenate([part.fresh for part in parts]),
+        refused=refused,
+        truncated=sum(part.truncated for part in parts),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _Answer:
     """The provider's: `vectors` of all texts of a call, `reasons` by position in it."""
@@ -60,6 +79,7 @@ class CachedEmbedder:
         spec: The model that `provider` will load.
         owns_provider: Whether `close` closes it; not one that a user has given, who may go on
             with it.
+        most_texts: In one call of the provider; None for as many as there are.
     """
 
     def __init__(
@@ -69,11 +89,13 @@ class CachedEmbedder:
         spec: ModelSpec,
         *,
         owns_provider: bool = True,
+        most_texts: int | None = None,
     ) -> None:
         self._load = provider
         self._cache = cache
         self._spec = spec
         self._owns_provider = owns_provider
+        self._most_texts = most_texts
         self._loading = threading.Lock()
         self._provider: EmbeddingProvider | None = None
 
@@ -162,7 +184,7 @@ class CachedEmbedder:
 
     def _compute(self, texts: Sequence[str]) -> _Answer:
         provider, started = self._loaded(), time.monotonic()
-        answer = _ask(provider, texts)
+        answer = _ask_in_parts(provider, texts, self._most_texts or len(texts))
         # A local model's name may be the path of its folder.
         name = self._spec.name.rpartition("/")[2]
         meter().observe(EMBED_BATCH_SECONDS, time.monotonic() - started, model=name)
@@ -185,6 +207,20 @@ class CachedEmbedder:
             if self._provider is None:
                 self._provider = self._load()
             return self._provider
+
+
+def _ask_in_parts(provider: EmbeddingProvider, texts: Sequence[str], most: int) -> _Answer:
+    if len(texts) <= most:
+        return _ask(provider, texts)
+    starts = range(0, len(texts), most)
+    answers = [_ask(provider, texts[start : start + most]) for start in starts]
+    reasons = {
+        start + place: reason
+        for start, answer in zip(starts, answers, strict=True)
+        for place, reason in answer.reasons.items()
+    }
+    vectors = np.concatenate([answer.vectors for answer in answers])
+    return _Answer(vectors, reasons, sum(answer.truncated for answer in answers))
 
 
 def _ask(provider: EmbeddingProvider, texts: Sequence[str]) -> _Answer:

@@ -101,6 +101,20 @@ _ZIP_SUFFIXES = {
     ".docx": mime.DOCX, ".xlsx": mime.XLSX, ".pptx": mime.PPTX, ".odt": mime.ODT, ".epub": mime.EPUB
 }  # fmt: skip
 
+SUFFIXES = frozenset(
+    {
+        *_TEXT_SUFFIXES,
+        *(suffix for suffix in _PROSE_SUFFIXES if suffix),
+        *_OLE_SUFFIXES,
+        *_ZIP_SUFFIXES,
+        ".ods",
+        ".odp",
+        ".pdf",
+        ".rtf",
+    }
+)
+"""File name endings of documents; what a file is, its content says first."""
+
 _CONTROL = bytes(set(range(32)) - set(b"\t\n\f\r\b\x1b")) + b"\x7f"
 _SPACE = re.compile(r"\s*")
 # Each ends its step: (what it begins with, what it ends with).

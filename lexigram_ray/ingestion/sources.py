@@ -12,7 +12,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lexigram_ray.core.errors import PathNotAllowedError, UsageError
@@ -55,15 +55,28 @@ class Scan:
     Args:
         paths: Files and folders as the user gave them.
         allowed_roots: Resolved folders outside of which nothing is read; None allows all.
+        document_id: What the caller calls the one file that `paths` names; None for a hash.
 
     Raises:
-        UsageError: One of `paths` does not exist.
+        UsageError: One of `paths` does not exist, or is a folder where a file was named.
         PathNotAllowedError: One of `paths` lies outside `allowed_roots`.
     """
 
-    def __init__(self, paths: Sequence[Path], *, allowed_roots: tuple[Path, ...] | None) -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        *,
+        allowed_roots: tuple[Path, ...] | None,
+        document_id: str | None = None,
+    ) -> None:
         self._allowed = allowed_roots
+        self._document_id = document_id
         self._given = tuple(self._checked(path) for path in paths)
+        if document_id is not None and any(map(os.path.isdir, self._given)):
+            raise UsageError(
+                f"the document {document_id!r} is one file, not a folder",
+                hint="name a file; `lexigram-ray ingest` takes folders",
+            )
         self._folders: set[str] = set()
         self._single_files: set[str] = set()
         self._incomplete: list[str] = []
@@ -73,7 +86,9 @@ class Scan:
         """Walk the paths, files first, each folder by name; links to folders once."""
         # A file that is named is read, even where the walk of its folder would leave it out.
         for path in sorted(self._given, key=os.path.isdir):
-            yield from self._entry(path, explicit=True)
+            for item in self._entry(path, explicit=True):
+                named = self._document_id
+                yield item if named is None else replace(item, document_id=named)
 
     @property
     def incomplete(self) -> tuple[str, ...]:

@@ -100,13 +100,16 @@ def take(
         submit: Makes or finds it; returns the job, and whether it was made now.
 
     Returns:
-        The job that is ours, or the one that another process has ended while we waited for it.
+        The job that is ours, or the one that another process has ended while we waited for it, or
+        that has its unique key and ended before.
 
     Raises:
         Stopped: The waiting was ended.
     """
     while True:
         job, created = submit()
+        if job.status.is_final:
+            return job
         try:
             claim = store.claim(job.id, Owner.current(), lease_seconds)
         except LeaseLostError:
@@ -159,9 +162,18 @@ def holding(store: Store, claim: Claim) -> Generator[None]:
 
 
 def open_or_create(
-    collections: Collections, settings: CollectionSettings, name: str, store: Store, claim: Claim
+    collections: Collections,
+    settings: CollectionSettings,
+    name: str,
+    store: Store,
+    claim: Claim,
+    *,
+    any_chunker: bool = False,
 ) -> Collection:
     """Open a collection, or make it.
+
+    Args:
+        any_chunker: Whether it may have been made with another chunker.
 
     Raises:
         CollectionMismatchError: It was made with other settings.
@@ -174,7 +186,7 @@ def open_or_create(
                     logger.warning("collection %s is gone from the disk: it is made anew", name)
                 return collections.create(name, settings, store.store_id)
     collection = collections.open(name)
-    collection.check_settings(settings)
+    collection.check_settings(settings, any_chunker=any_chunker)
     return collection
 
 

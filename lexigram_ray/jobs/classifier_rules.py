@@ -196,7 +196,8 @@ _TEXTS = (
         r"|format not supported|smaller than the"
         r"|empty (csv|file|document)|expected .{0,30}but (got|found)|not been decrypted"
         r"|needs a password|starts with .{0,40}expected|expected \d+ columns"
-        r"|new-?line character seen|field larger than",
+        r"|new-?line character seen|field larger than|\bbad request\b|validation (error|fail\w*)"
+        r"|invalid (json|data|format|request|payload)",
     ),
     (
         TRANSIENT,
@@ -204,7 +205,7 @@ _TEXTS = (
         r"tim(e|ed|ing)[ -]?out|connection.{0,60}(refused|reset|closed|aborted|lost|failed|error"
         r"|broken|terminat)|(connect|connection) to .{0,80}failed|refused.{0,20}connection"
         r"|(server|peer|remote \w+).{0,30}(disconnected|closed|not respond|unavailable)"
-        r"|without sending|temporar(y|ily)|\bunavailable\b|network is (down|unreachable)"
+        r"|without sending|temporar(y|ily)|\bunavailable\b|network (is )?(down|unreachable)"
         r"|no route to host|name or service not known|name resolution|nodename nor servname"
         r"|broken pipe|bad gateway|internal server error|overloaded|try again"
         r"|deadline exceeded|terminating connection|shutting down|starting up"

@@ -12,6 +12,7 @@ from lexigram_ray.core.types import FailureCategory
 from lexigram_ray.jobs import dead_letters_sql, letter_listing_sql
 from lexigram_ray.jobs.database import Database, to_micros
 from lexigram_ray.jobs.intake import Intake
+from lexigram_ray.jobs.letter_figures import GivenUp, LetterFigure, figures_of, given_up_in
 from lexigram_ray.jobs.letter_listing import LetterListing, conditions_of
 from lexigram_ray.jobs.letter_records import (
     DeadLetter,
@@ -98,6 +99,20 @@ class DeadLetters:
             UsageError: There are too many ids.
         """
         return self._listing.groups(which)
+
+    def figures(self) -> list[LetterFigure]:
+        """Return how many letters there are, closed ones too, by what tells their fate."""
+        with self._database.read() as connection:
+            return figures_of(connection)
+
+    def given_up(self, limits: Mapping[FailureCategory, int]) -> list[GivenUp]:
+        """Return the open letters that nobody retries, oldest failure first, by their ids.
+
+        Args:
+            limits: Failed retries after which no other one comes, by category.
+        """
+        with self._database.read() as connection:
+            return given_up_in(connection, limits)
 
     # -- Retrying them -----------------------------------------------------------------------------
 
@@ -277,6 +292,8 @@ class DeadLetters:
                 given: dict[str, object] = {"letter_ids": ids}
                 if isinstance(change, Update):
                     given["now"] = self._database.now()
+                else:
+                    given["of_status"] = status.value
                 changed += connection.execute(change, given).rowcount
             seen = {"seen_at": rows[-1].last_failed_at, "seen": rows[-1].id}
 

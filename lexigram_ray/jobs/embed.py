@@ -34,7 +34,7 @@ from lexigram_ray.jobs.requests import require_same
 from lexigram_ray.jobs.staged import StagedTable
 from lexigram_ray.jobs.staged_files import discard, rows_of_job, staged_rows, still_staged, turn_of
 from lexigram_ray.jobs.store import Store
-from lexigram_ray.jobs.submitting import check_embed, record_embed
+from lexigram_ray.jobs.submitting import SubmitOptions, check_embed, record_embed
 from lexigram_ray.jobs.text_tracker import EmbedProgressCallback, TextTracker
 from lexigram_ray.vectors.collections import Collections
 
@@ -75,7 +75,9 @@ def embed(
         with logged_as(claim.job_id, request.collection), holding(store, claim):
             # Between the submission and the claim, another process may have ended the job.
             with turn_of(store, staged.digest, claim.owner):
-                staged = still_staged(config, request.table, staged, tracker.read, stop)
+                staged = still_staged(
+                    store, config, request.table, staged, on_read=tracker.read, stop=stop
+                )
             collection = open_or_create(
                 Collections(config.paths.lancedb),
                 recipe.settings,
@@ -149,6 +151,7 @@ def _take(
             staged,
             on_read=tracker.read,
             stop=stop,
+            options=SubmitOptions(priority=request.priority, unique_key=request.unique_key),
         ),
         lease_seconds=config.jobs.lease_seconds,
         waiting=Waiting(

@@ -26,6 +26,8 @@ class EmbedRequest:
         address: A running Ray cluster to attach to; None for this machine.
         resumes: The recorded job that this is; None submits one, or finds the unfinished one that
             asks for the same.
+        unique_key: Answers the same request with the same job for ever, finished or not.
+        priority: Of the job, where it is made now.
     """
 
     table: TextTable
@@ -33,6 +35,8 @@ class EmbedRequest:
     provider: EmbeddingProvider | None = None
     address: str | None = None
     resumes: Resumption | None = None
+    unique_key: str | None = None
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

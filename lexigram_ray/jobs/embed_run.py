@@ -326,6 +326,7 @@ class EmbedRun:
             "total": total,
             "done": now.texts_done,
             "failed": now.failed,
+            "cached": now.cached,
             "percent": round(100 * now.texts_done / total, 1) if total else 0.0,
             "phase": now.phase,
             "seconds_remaining": now.seconds_remaining,

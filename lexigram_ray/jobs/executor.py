@@ -6,34 +6,42 @@ Ray's ingestion workers and the in-process pool both call `execute`; they differ
 
 from __future__ import annotations
 
-import json
+import re
 import time
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from itertools import chain, islice
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from lexigram_ray.core.errors import DocumentSkipped, EmbeddingError
-from lexigram_ray.core.ids import chunk_id, digest
+from lexigram_ray.core.ids import digest
 from lexigram_ray.core.protocols import DocumentParser
 from lexigram_ray.core.types import Chunk, Document, Failure, Outcome, ParsedDocument
-from lexigram_ray.embedding.cached import Embedded
-from lexigram_ray.ingestion.chunker import Chunker
+from lexigram_ray.embedding.cached import Embedded, joined
+from lexigram_ray.jobs.document_rows import document_rows
 from lexigram_ray.jobs.failures import failure_of, raise_if_machine_wide
+from lexigram_ray.jobs.stages import CHUNKING, EMBEDDING, Stages
 from lexigram_ray.vectors.schema import collection_schema
 
 SPILL_AFTER_CHUNKS = 8_192
 """A document of more chunks than this goes through a file, so that memory stays flat."""
 
 WINDOW_CHUNKS = 2_048
+LONGEST_STEM = 64
 NO_TEXT = DocumentSkipped("the document has no text", code="no_text")
+
+
+class PassageMaker(Protocol):
+    """Cuts documents."""
+
+    def chunks(self, parsed: ParsedDocument) -> Iterator[Chunk]:
+        """Yield the chunks of a document, in order."""
+        ...
 
 
 class Embedder(Protocol):
@@ -46,14 +54,22 @@ class Embedder(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
-    """What executing needs; `scratch` is a folder that reader and writer share."""
+    """What executing needs.
+
+    Attributes:
+        scratch: A folder that reader and writer share.
+        batch_chunks: Most chunks in one call for vectors; None for as many as there are.
+        stages: Is told how far the one document of a job is.
+    """
 
     parser: DocumentParser
-    chunker: Chunker
+    chunker: PassageMaker
     embedder: Embedder
     dimension: int
     job_id: str
     scratch: Path
+    batch_chunks: int | None = None
+    stages: Stages | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,8 +136,10 @@ def execute(documents: Sequence[Document], tools: Tools) -> Execution:
         started = time.monotonic()
         try:
             parsed = tools.parser.parse(document)
+            _note(tools, CHUNKING, pages=len(parsed.pages))
             chunks = tools.chunker.chunks(parsed)
             head = list(islice(chunks, SPILL_AFTER_CHUNKS))
+            _note(tools, EMBEDDING, chunks=len(head))
             if not head:
                 units.append(_ended(document, NO_TEXT, started))
             elif len(head) == SPILL_AFTER_CHUNKS:
@@ -155,9 +173,7 @@ def _embed_each(small: list[_Chunked], tools: Tools) -> list[tuple[Executed, pa.
 
 def _embed_together(small: list[_Chunked], tools: Tools) -> list[tuple[Executed, pa.Table | None]]:
     chunks = [chunk for item in small for chunk in item.chunks]
-    embedded = tools.embedder.embed(
-        [chunk.text for chunk in chunks], [chunk.content_hash for chunk in chunks]
-    )
+    embedded = _embedded(chunks, tools)
     results: list[tuple[Executed, pa.Table | None]] = []
     start = 0
     for item in small:
@@ -168,7 +184,13 @@ def _embed_together(small: list[_Chunked], tools: Tools) -> list[tuple[Executed,
             start = stop
             continue
         fresh = int(np.count_nonzero(embedded.fresh[start:stop]))
-        rows = _rows(item.document, item.parsed, item.chunks, embedded.vectors[start:stop], tools)
+        rows = document_rows(
+            item.document,
+            item.parsed,
+            item.chunks,
+            embedded.vectors[start:stop],
+            job_id=tools.job_id,
+        )
         executed = Executed(
             document=item.document,
             outcome=Outcome.INGESTED,
@@ -190,7 +212,9 @@ def _spill(
     tools: Tools,
     started: float,
 ) -> Spilled:
-    path = tools.scratch / f"{document.document_id}-{uuid.uuid4().hex}.arrow"
+    # A caller's own id may be no file name.
+    stem = re.sub(r"[^\w-]", "_", document.document_id, flags=re.ASCII)[:LONGEST_STEM]
+    path = tools.scratch / f"{stem}-{uuid.uuid4().hex}.arrow"
     path.parent.mkdir(parents=True, exist_ok=True)
     hashes: list[str] = []
     computed = 0
@@ -200,12 +224,14 @@ def _spill(
             pa.ipc.new_file(file, collection_schema(tools.dimension)) as writer,
         ):
             while window := list(islice(chunks, WINDOW_CHUNKS)):
-                keys = [chunk.content_hash for chunk in window]
-                embedded = tools.embedder.embed([chunk.text for chunk in window], keys)
+                embedded = _embedded(window, tools, before=len(hashes))
                 _raise_refusal(embedded, len(window))
                 computed += int(np.count_nonzero(embedded.fresh))
-                hashes.extend(keys)
-                writer.write_table(_rows(document, parsed, window, embedded.vectors, tools))
+                hashes.extend(chunk.content_hash for chunk in window)
+                vectors = embedded.vectors
+                writer.write_table(
+                    document_rows(document, parsed, window, vectors, job_id=tools.job_id)
+                )
     except BaseException:
         path.unlink(missing_ok=True)
         raise
@@ -219,6 +245,27 @@ def _spill(
         seconds=time.monotonic() - started,
     )
     return Spilled(executed=executed, path=str(path))
+
+
+def _embedded(chunks: Sequence[Chunk], tools: Tools, *, before: int = 0) -> Embedded:
+    """Embed chunks, in calls of a job's batch size where it has one.
+
+    Args:
+        before: Chunks of the document that were embedded already.
+    """
+    most = tools.batch_chunks or len(chunks)
+    parts: list[Embedded] = []
+    for start in range(0, len(chunks), most):
+        part = chunks[start : start + most]
+        texts, keys = [chunk.text for chunk in part], [chunk.content_hash for chunk in part]
+        parts.append(tools.embedder.embed(texts, keys))
+        _note(tools, EMBEDDING, chunks_done=before + start + len(part))
+    return joined(parts)
+
+
+def _note(tools: Tools, stage: str, **found: int) -> None:
+    if tools.stages is not None:
+        tools.stages.enter(stage, **found)
 
 
 def _refusal(embedded: Embedded, start: int, stop: int) -> EmbeddingError | None:
@@ -246,36 +293,3 @@ def _ended(document: Document, error: BaseException, started: float) -> Executed
         failure=failure_of(error),
         seconds=time.monotonic() - started,
     )
-
-
-def _rows(
-    document: Document,
-    parsed: ParsedDocument,
-    chunks: Sequence[Chunk],
-    vectors: NDArray[np.float32],
-    tools: Tools,
-) -> pa.Table:
-    schema = collection_schema(tools.dimension)
-    count = len(chunks)
-    metadata = json.dumps({"mime": parsed.mime, **parsed.metadata}, ensure_ascii=False)
-    columns = {
-        "id": [chunk_id(document.document_id, chunk.index) for chunk in chunks],
-        "document_id": [document.document_id] * count,
-        "source": [document.source] * count,
-        "title": [parsed.title] * count,
-        "text": [chunk.text for chunk in chunks],
-        "vector": pa.FixedSizeListArray.from_arrays(
-            pa.array(np.ascontiguousarray(vectors).reshape(-1)), tools.dimension
-        ),
-        "chunk_index": [chunk.index for chunk in chunks],
-        "page": [chunk.page for chunk in chunks],
-        "char_start": [chunk.char_start for chunk in chunks],
-        "char_end": [chunk.char_end for chunk in chunks],
-        "headings": [list(chunk.headings) for chunk in chunks],
-        "content_hash": [chunk.content_hash for chunk in chunks],
-        "metadata": [metadata] * count,
-        "job_id": [tools.job_id] * count,
-        "created_at": [datetime.now(UTC)] * count,
-    }
-    arrays = [pa.array(columns[field.name], field.type) for field in schema]
-    return pa.Table.from_arrays(arrays, schema=schema)

@@ -27,8 +27,8 @@ from lexigram_ray.jobs.counts import Counts
 from lexigram_ray.jobs.measuring import ClaimedJob
 from lexigram_ray.jobs.recipes import Recipe
 from lexigram_ray.jobs.records import Job
-from lexigram_ray.jobs.report import INTEGRITY, IngestReport, IngestRequest, ProgressCallback
-from lexigram_ray.jobs.requests import require_same
+from lexigram_ray.jobs.report import IngestReport, IngestRequest, ProgressCallback
+from lexigram_ray.jobs.requests import ingest_request_of, require_same
 from lexigram_ray.jobs.run import Interrupted, PoolFactory, Run
 from lexigram_ray.jobs.store import Store
 from lexigram_ray.jobs.submitting import left_undone, record_ingest
@@ -67,6 +67,9 @@ def ingest(
                 return IngestReport.of_job(taken)
             # The other run may have been asked for neither: now it is our turn.
             return ingest(config, request, make_pool, on_progress, stop)
+        if request.resumes is not None and _asks_for_failed(store.get(taken.job.id)):
+            # Dead letters may have been given to it since it was read.
+            request = replace(request, retry_failed=True)
         for option in left_undone(taken.job, request):
             logger.warning(
                 "job %s was submitted with %s, and is now done without", taken.job.id, option
@@ -74,7 +77,12 @@ def ingest(
         claim, clocked = taken.claim, ClaimedJob(taken.job)
         with logged_as(claim.job_id, request.collection), holding(store, claim):
             collection = open_or_create(
-                checked.collections, recipe.settings, request.collection, store, claim
+                checked.collections,
+                checked.settings,
+                request.collection,
+                store,
+                claim,
+                any_chunker=request.document is not None,
             )
             run = Run(
                 config,
@@ -92,7 +100,7 @@ def ingest(
                 claim,
                 report.status,
                 error=report.error,
-                error_code=INTEGRITY if report.status is JobStatus.FAILED else None,
+                error_code=report.error_code if report.status is JobStatus.FAILED else None,
                 summary=report.to_dict(),
             )
     clocked.ended(report.status)
@@ -137,3 +145,8 @@ def _show(tracker: Tracker, job: Job) -> None:
         failed=counts.failed,
     )
     tracker.pulse()
+
+
+def _asks_for_failed(job: Job | None) -> bool:
+    recorded = None if job is None else ingest_request_of(job)
+    return recorded is not None and recorded.retry_failed

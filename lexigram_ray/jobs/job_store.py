@@ -283,6 +283,10 @@ class JobStore:
         """Return a job."""
         return self._listing.get(job_id)
 
+    def of_unique_key(self, key: str) -> Job | None:
+        """Return the job that took a unique key, finished or not."""
+        return self._listing.of_unique_key(key)
+
     def beginning(self, prefix: str) -> list[Job]:
         """Return the jobs whose ids begin so, newest first.
 
@@ -312,9 +316,20 @@ class JobStore:
             status=status, kind=kind, collection=collection, limit=limit, cursor=cursor
         )
 
-    def counts(self) -> dict[JobStatus, int]:
-        """Return how many jobs are in each state, in every one; those of schedules left out."""
-        return self._listing.counts()
+    def counts(self, kind: str | None = None) -> dict[JobStatus, int]:
+        """Return how many jobs are in each state, in every one.
+
+        Args:
+            kind: Only those of this kind; None for all but those of schedules.
+        """
+        return self._listing.counts(kind)
+
+    def had_jobs_between(self, since: datetime, until: datetime) -> bool:
+        """Return whether any job was submitted from one time on and before another.
+
+        Those of schedules count too; jobs of old runs are forgotten.
+        """
+        return self._listing.had_jobs_between(since, until)
 
     def attempts_of(self, job_id: str) -> list[Attempt]:
         """Return the attempts at a job, first to last."""

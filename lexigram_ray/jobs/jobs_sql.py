@@ -40,6 +40,9 @@ UNFINISHED_JOB_LIKE = select(jobs).where(
 # The job that once took this unique key, finished or not.
 JOB_OF_UNIQUE_KEY = select(jobs).where(jobs.c.unique_key == bindparam("unique_key"))
 
+# Ask a job that nobody works on for more than it was submitted with; its identity stays.
+ASK_MORE = jobs.update().where(_THIS_JOB, unclaimed).values(spec=bindparam("new_spec"))
+
 # A key for a job that was submitted without one: from then on the key answers with it for ever.
 GIVE_UNIQUE_KEY = (
     jobs.update()
@@ -240,6 +243,19 @@ BELOW = or_(
 
 COUNTS = (
     select(jobs.c.status, func.count().label("jobs")).where(is_asked_for).group_by(jobs.c.status)
+)
+
+COUNTS_OF_KIND = (
+    select(jobs.c.status, func.count().label("jobs"))
+    .where(jobs.c.kind == bindparam("kind"))
+    .group_by(jobs.c.status)
+)
+
+# Whether any job was made in some time, whoever asked for it.
+ANY_MADE_BETWEEN = (
+    select(jobs.c.id)
+    .where(jobs.c.created_at >= bindparam("since"), jobs.c.created_at < bindparam("until"))
+    .limit(1)
 )
 
 ATTEMPTS_OF_JOB = (

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Connection, Row
 
 from lexigram_ray.core.types import JobStatus
 from lexigram_ray.jobs import dead_letters_sql, jobs_sql
 from lexigram_ray.jobs.database import Database
-from lexigram_ray.jobs.intake import Intake
+from lexigram_ray.jobs.intake import Intake, to_json
 from lexigram_ray.jobs.letter_records import LetterRetry
 from lexigram_ray.jobs.letter_writing import LetterWriting, batches
-from lexigram_ray.jobs.listing import job_of
+from lexigram_ray.jobs.listing import job_of, rows_of_ids
+from lexigram_ray.jobs.recorded_config import mapping
 from lexigram_ray.jobs.records import Job
+from lexigram_ray.jobs.requests import REQUEST, RETRY_FAILED
 
 _Made = tuple[Row[Any], bool]
 
@@ -35,13 +38,15 @@ class LetterRetrying:
             self._intake.lock(connection)
             still_open = _still_open(connection, _letters_of(retries))
             wanted = [each for each in retries if each.anyway or still_open & {*each.letter_ids}]
-            made = self._submitted(connection, wanted)
+            made = _asked_for_failed(connection, wanted, self._submitted(connection, wanted))
             self._lock_ledgers(connection, _letters_of(wanted))
             still_open = _still_open(connection, _letters_of(wanted))
             new = {row.id for row, is_new in made if is_new}
             kept: list[Row[Any]] = []
             for each, (row, _) in zip(wanted, made, strict=True):
                 mine = [one for one in dict.fromkeys(each.letter_ids) if one in still_open]
+                if _leaves_failed(each, row):
+                    mine = []
                 still_open.difference_update(mine)
                 if mine:
                     marks = [{"letter_id": one, "by_job": row.id} for one in mine]
@@ -88,6 +93,33 @@ def _ended(connection: Connection, made: dict[int, _Made]) -> list[int]:
         rows = connection.execute(jobs_sql.LOCK_JOBS, {"job_ids": some})
         ended |= {row.id for row in rows if JobStatus(row.status).is_final}
     return [place for place, (row, _) in made.items() if row.id in ended]
+
+
+def _asked_for_failed(
+    connection: Connection, retries: Sequence[LetterRetry], made: list[_Made]
+) -> list[_Made]:
+    """Have found jobs that nobody works on yet try remembered failures again, as retries do.
+
+    Their identity stays what it is: two jobs over the same paths would only be in each other's way.
+    """
+    found = {
+        row.id: row
+        for each, (row, is_new) in zip(retries, made, strict=True)
+        if not is_new and _leaves_failed(each, row)
+    }
+    for job_id, row in sorted(found.items()):
+        spec = cast("dict[str, object]", json.loads(row.spec))
+        asked = spec | {REQUEST: {**mapping(spec.get(REQUEST)), RETRY_FAILED: True}}
+        connection.execute(jobs_sql.ASK_MORE, {"job_id": job_id, "new_spec": to_json(asked)})
+    now = rows_of_ids(connection, sorted(found))
+    return [(now.get(row.id, row), is_new) for row, is_new in made]
+
+
+def _leaves_failed(retry: LetterRetry, row: Row[Any]) -> bool:
+    """Whether a job leaves remembered failures alone which a retry wants to be tried again."""
+    wanted = mapping(retry.submission.spec.get(REQUEST)).get(RETRY_FAILED)
+    recorded = mapping(json.loads(row.spec).get(REQUEST)).get(RETRY_FAILED)
+    return bool(wanted) and not recorded
 
 
 def _letters_of(retries: Iterable[LetterRetry]) -> list[str]:

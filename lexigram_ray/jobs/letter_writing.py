@@ -18,7 +18,7 @@ from lexigram_ray.jobs import dead_letters_sql, fence
 from lexigram_ray.jobs.database import Database
 from lexigram_ray.jobs.letter_records import NewFailure, Subject
 from lexigram_ray.jobs.letter_rows import Recorded, new_letter, one_more
-from lexigram_ray.jobs.records import DEADLINE_CODE, Claim
+from lexigram_ray.jobs.records import DEADLINE_CODE, DOCUMENT_FAILED, Claim
 
 SUCCEEDED, SKIPPED, REMOVED, DROPPED = "succeeded", "skipped", "removed", "dropped"
 """Resolutions of letters that nobody has closed by hand."""
@@ -104,7 +104,8 @@ class LetterWriting:
     def jobs_ended(self, connection: Connection, job_ids: Sequence[str]) -> None:
         """Write what the end of jobs means for letters, in the transaction that has ended them.
 
-        A failed job is a letter of its own, and a completed one closes that of its specification.
+        A failed job is a letter of its own, unless its one document is a letter already; a
+        completed one closes that of its specification.
         What a job was to try again, and has neither failed nor succeeded with, is open again. Jobs
         of schedules mean nothing for letters: their next run is their retry.
         """
@@ -122,7 +123,7 @@ class LetterWriting:
             self._end(connection, job)
 
     def _end(self, connection: Connection, job: Row[Any]) -> None:
-        if job.status == JobStatus.FAILED:
+        if job.status == JobStatus.FAILED and job.error_code != DOCUMENT_FAILED:
             failure = _failure_of_job(connection, job)
             self.record(connection, job.kind, job.collection, job.id, [failure])
         elif job.status == JobStatus.COMPLETED:

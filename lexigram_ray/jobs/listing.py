@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row
@@ -13,7 +14,13 @@ from lexigram_ray.core.errors import UsageError
 from lexigram_ray.core.types import JobStatus
 from lexigram_ray.jobs import jobs_sql
 from lexigram_ray.jobs.attempts import attempt_of, errors_in_a_row
-from lexigram_ray.jobs.database import Database, from_micros, from_optional_micros, storable
+from lexigram_ray.jobs.database import (
+    Database,
+    from_micros,
+    from_optional_micros,
+    storable,
+    to_micros,
+)
 from lexigram_ray.jobs.records import Attempt, Job
 from lexigram_ray.jobs.schedule_records import MAINTENANCE
 from lexigram_ray.jobs.schema import is_asked_for, is_maintenance
@@ -36,6 +43,13 @@ class Listing:
         """Return one job."""
         with self._database.read() as connection:
             row = connection.execute(jobs_sql.JOB, {"job_id": storable(job_id)}).one_or_none()
+        return None if row is None else job_of(row)
+
+    def of_unique_key(self, key: str) -> Job | None:
+        """Return the job that took a unique key."""
+        asked = {"unique_key": storable(key)}
+        with self._database.read() as connection:
+            row = connection.execute(jobs_sql.JOB_OF_UNIQUE_KEY, asked).one_or_none()
         return None if row is None else job_of(row)
 
     def beginning(self, prefix: str) -> list[Job]:
@@ -81,6 +95,12 @@ class Listing:
             rows[limit - 1]
         ) if has_next else None
 
+    def had_jobs_between(self, since: datetime, until: datetime) -> bool:
+        """Return whether any job was made in that time."""
+        asked = {"since": to_micros(since), "until": to_micros(until)}
+        with self._database.read() as connection:
+            return connection.execute(jobs_sql.ANY_MADE_BETWEEN, asked).first() is not None
+
     def attempts_of(self, job_id: str) -> list[Attempt]:
         """Return a job's attempts, first to last."""
         with self._database.read() as connection:
@@ -92,10 +112,12 @@ class Listing:
         with self._database.read() as connection:
             return errors_in_a_row(connection, job_id)
 
-    def counts(self) -> dict[JobStatus, int]:
+    def counts(self, kind: str | None = None) -> dict[JobStatus, int]:
         """Count the jobs in each state."""
+        query = jobs_sql.COUNTS if kind is None else jobs_sql.COUNTS_OF_KIND
+        asked = {} if kind is None else {"kind": kind}
         with self._database.read() as connection:
-            counted = {row.status: row.jobs for row in connection.execute(jobs_sql.COUNTS)}
+            counted = {row.status: row.jobs for row in connection.execute(query, asked)}
         return {status: counted.get(status.value, 0) for status in JobStatus}
 
 

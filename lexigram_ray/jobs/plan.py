@@ -30,8 +30,10 @@ class PlanRules:
 
     Attributes:
         job_id: This job; documents that it has done already, before an interruption, stay done.
+        chunker: Its name, and what else decides the rows of a document that a caller has named.
         parser: The parser's fingerprint and limits: a newer parser, or a looser limit, may
             succeed where the old one failed.
+        metadata: Of the document that a caller has named; see `Document`.
     """
 
     job_id: str
@@ -39,6 +41,7 @@ class PlanRules:
     model: str
     parser: str
     retry_failed: bool
+    metadata: str = ""
 
 
 @dataclass(slots=True)
@@ -111,9 +114,20 @@ def _place_file(
     plan: Plan, item: SourceFile, entry: LedgerEntry | None, rules: PlanRules, now_ns: int
 ) -> None:
     document = Document(
-        document_id=item.document_id, path=item.path, source=item.source, stamp=item.stamp
+        document_id=item.document_id,
+        path=item.path,
+        source=item.source,
+        stamp=item.stamp,
+        metadata=rules.metadata,
     )
-    if entry is not None and _same_stamp(entry, item.stamp) and _settle(plan, entry, rules):
+    # A document that a caller has named may come from another file this time.
+    is_here = entry is not None and entry.source == item.source
+    if (
+        entry is not None
+        and is_here
+        and _same_stamp(entry, item.stamp)
+        and _settle(plan, entry, rules)
+    ):
         return
     try:
         document = identify(document)
@@ -122,7 +136,7 @@ def _place_file(
         plan.found_problems.append((document, Outcome.FAILED, failure_of(error)))
         return
     if entry is not None:
-        same = entry.content_hash == document.content_hash
+        same = is_here and entry.content_hash == document.content_hash
         if same and _settle(plan, entry, rules):
             plan.touched.append((item.document_id, document.stamp, now_ns))
             return

@@ -35,6 +35,11 @@ class GivenModel:
 Model = LocalModel | ServerModel | GivenModel
 
 
+def given_model(provider: EmbeddingProvider) -> GivenModel:
+    """Return an object of this program as a model."""
+    return GivenModel(spec=provider.spec, provider=provider)
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """What decides the rows of a collection: the model and the chunker.
@@ -100,7 +105,7 @@ def read_text_recipe(config: WorkersConfig, provider: EmbeddingProvider | None) 
         ModelNotFoundError: The model is not on this machine and cannot be had.
     """
     if provider is not None:
-        return Recipe(GivenModel(spec=provider.spec, provider=provider), ROWS)
+        return Recipe(given_model(provider), ROWS)
     return Recipe(find_model(config), ROWS)
 
 

@@ -42,6 +42,8 @@ ERROR = "error"
 """Outcome of an attempt that failed and may be followed by another."""
 DEADLINE_CODE = "deadline"
 """Error code of a job that failed because its deadline passed."""
+DOCUMENT_FAILED = "document_failed"
+"""Error code of a job that failed with the one document that it was given."""
 
 
 class UnitState(StrEnum):
@@ -280,7 +282,7 @@ class LedgerEntry:
         job_id: The job that wrote this entry; set by the store.
         had_intent: Whether an intent was ever recorded: only while it is False can the table be
             known to hold no row of this document. It never goes back to False.
-        updated_at: Set by the store.
+        updated_at: Set by the store, and kept where an entry that was read is written back.
     """
 
     collection: str

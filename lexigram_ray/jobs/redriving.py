@@ -12,7 +12,6 @@ from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from itertools import islice
 from pathlib import Path
 
@@ -25,10 +24,11 @@ from lexigram_ray.jobs.letter_records import (
     LetterStatus,
     Subject,
 )
+from lexigram_ray.jobs.obstacles import OBSTACLE_OF_STATUS, Obstacle
 from lexigram_ray.jobs.owner import Owner
 from lexigram_ray.jobs.recorded_config import mapping
 from lexigram_ray.jobs.records import Job
-from lexigram_ray.jobs.requests import EMBED, INGEST, REQUEST
+from lexigram_ray.jobs.requests import EMBED, INGEST, REQUEST, needs_object
 from lexigram_ray.jobs.retrying import (
     MOST_PATHS,
     again,
@@ -47,21 +47,6 @@ TURN_SECONDS = 30.0
 
 LEAST_PER_MINUTE = 1 / (24 * 60)
 """One a day."""
-
-
-class Obstacle(StrEnum):
-    """Why a letter is not retried now."""
-
-    RETRYING = "a job tries it again already"
-    CLOSED = "it is closed"
-    UNFINISHED = "the job in which it failed has not ended"
-    NO_JOB = "the store has no job that says how it is done"
-    NO_REQUEST = "an older version recorded its job without its request: run that command again"
-    OTHER_KIND = "this version does not do jobs of its kind"
-    OBJECT = "only the program that submitted it can make its vectors"
-    FILE_GONE = "its file is gone"
-    TABLE_GONE = "its table is gone"
-    TEXTS_GONE = "its texts came from no file, and are no longer kept"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +107,7 @@ def plan(store: Store, letters: Iterable[DeadLetter], *, staged: Path) -> Redriv
     drawn = _Drawn()
     groups: dict[tuple[str, bool], list[DeadLetter]] = {}
     for letter in letters:
-        if (obstacle := _OBSTACLES.get(letter.status)) is not None:
+        if (obstacle := OBSTACLE_OF_STATUS.get(letter.status)) is not None:
             drawn.refuse([letter], obstacle)
         else:
             key = letter.job_id, letter.subject is Subject.DOCUMENT
@@ -137,6 +122,18 @@ def plan(store: Store, letters: Iterable[DeadLetter], *, staged: Path) -> Redriv
         else:
             _draw_whole_job(drawn, job, group, staged)
     return Redrive(retries=tuple(drawn.retries), refused=tuple(drawn.refused))
+
+
+def left_open(store: Store, redrive: Redrive) -> list[tuple[DeadLetter, str]]:
+    """Return the letters of a plan that its jobs, now made or found, do not try again.
+
+    Whoever has found a running job over the same documents has found one that does not look at
+    those that failed before.
+    """
+    which = LetterFilter(ids=tuple(redrive.letter_ids), statuses=(LetterStatus.OPEN,))
+    if not redrive.retries or not store.dead_letters.count(which):
+        return []
+    return [(letter, Obstacle.OTHERS_TURN) for letter in store.dead_letters.each(which)]
 
 
 def redrive(
@@ -204,13 +201,6 @@ class _Drawn:
         self.refused += [(letter, obstacle) for letter in letters]
 
 
-_OBSTACLES = {
-    LetterStatus.RETRYING: Obstacle.RETRYING,
-    LetterStatus.ADDRESSED: Obstacle.CLOSED,
-    LetterStatus.ARCHIVED: Obstacle.CLOSED,
-}
-
-
 def _obstacle_of_job(job: Job | None) -> Obstacle | None:
     if job is None:
         return Obstacle.NO_JOB
@@ -219,7 +209,10 @@ def _obstacle_of_job(job: Job | None) -> Obstacle | None:
     # Its own attempts may still mend what has failed; a retry repeats what is final.
     if not job.status.is_final:
         return Obstacle.UNFINISHED
-    return None if mapping(job.spec.get(REQUEST)) else Obstacle.NO_REQUEST
+    request = mapping(job.spec.get(REQUEST))
+    if not request:
+        return Obstacle.NO_REQUEST
+    return Obstacle.OBJECT if needs_object(request) else None
 
 
 def _draw_documents(drawn: _Drawn, job: Job, letters: Sequence[DeadLetter]) -> None:
@@ -241,8 +234,6 @@ def _draw_whole_job(drawn: _Drawn, job: Job, letters: Sequence[DeadLetter], stag
     obstacle: Obstacle | None = None
     if job.kind == INGEST:
         obstacle = Obstacle.FILE_GONE if missing_paths(request) else None
-    elif request.get("provider") is not None:
-        obstacle = Obstacle.OBJECT
     elif not is_staged(job, staged):
         path = table_path(request)
         if path is None:
@@ -280,7 +271,7 @@ def _retry_now(store: Store, done: _Done, letters: Sequence[DeadLetter], staged:
     # Some may have been closed since they were read.
     mine = LetterFilter(ids=tuple(redrive.letter_ids), statuses=(LetterStatus.RETRYING,))
     done.retried += store.dead_letters.count(mine) if made else 0
-    done.refuse(redrive.refused)
+    done.refuse([*redrive.refused, *left_open(store, redrive)])
 
 
 def _schedule(

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any, cast
 from lexigram_ray.core.types import Failure, FailureCategory, JobStatus, Outcome
 
 if TYPE_CHECKING:
+    from lexigram_ray.core.protocols import EmbeddingProvider
+    from lexigram_ray.jobs.given_document import GivenDocument
     from lexigram_ray.jobs.records import Job
+    from lexigram_ray.jobs.stages import Stages
 
 
 INTEGRITY = "integrity"
@@ -40,6 +43,9 @@ class IngestRequest:
         address: A running Ray cluster to attach to; None for this machine.
         resumes: The recorded job that this is; None submits one, or finds the unfinished one that
             asks for the same.
+        document: What the caller says of the one file that `paths` names; None for what is found.
+        provider: An object of this program that makes the vectors.
+        stages: Is told how far the one document is; not recorded.
     """
 
     paths: tuple[Path, ...]
@@ -48,6 +54,22 @@ class IngestRequest:
     retry_failed: bool = False
     address: str | None = None
     resumes: Resumption | None = None
+    document: GivenDocument | None = None
+    provider: EmbeddingProvider | None = None
+    stages: Stages | None = None
+
+    @property
+    def only_here(self) -> dict[str, str]:
+        """What objects of this program the request needs: others cannot work on it.
+
+        Those are `provider` and `parser`, each with the name of the object.
+        """
+        needed: dict[str, str] = {}
+        if self.provider is not None:
+            needed["provider"] = self.provider.spec.name
+        if self.document is not None and self.document.text is not None:
+            needed["parser"] = self.document.text.parser
+        return needed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

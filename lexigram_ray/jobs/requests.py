@@ -17,6 +17,7 @@ from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import UsageError
 from lexigram_ray.core.ids import hash_text, source_name, source_path
 from lexigram_ray.jobs.embed_report import EmbedRequest
+from lexigram_ray.jobs.given_document import GivenDocument
 from lexigram_ray.jobs.recipes import Recipe
 from lexigram_ray.jobs.recorded_config import (
     absolute,
@@ -35,22 +36,31 @@ if TYPE_CHECKING:
 INGEST = "ingest"
 EMBED = "embed"
 REQUEST = "request"
+RETRY_FAILED = "retry_failed"
+DOCUMENT = "document"
+"""Of an ingestion of one file that its caller has named."""
 
 
 def ingest_spec(config: WorkersConfig, request: IngestRequest, recipe: Recipe) -> dict[str, object]:
     """Return what an ingestion's job records. `prune` and `retry_failed` are no part of its key."""
-    return {
+    recorded: dict[str, object] = {
+        "paths": [source_name(absolute(path)) for path in request.paths],
+        "prune": request.prune,
+        RETRY_FAILED: request.retry_failed,
+        "config": recorded_config(config),
+        **request.only_here,
+    }
+    spec: dict[str, object] = {
         "paths": paths_identity(request.paths),
         "collection": request.collection,
         "model": recipe.model_key,
         "chunker": recipe.chunker.name,
-        REQUEST: {
-            "paths": [source_name(absolute(path)) for path in request.paths],
-            "prune": request.prune,
-            "retry_failed": request.retry_failed,
-            "config": recorded_config(config),
-        },
+        REQUEST: recorded,
     }
+    if request.document is not None:
+        spec[DOCUMENT] = request.document.identity
+        recorded[DOCUMENT] = request.document.recorded()
+    return spec
 
 
 def embed_spec(
@@ -66,6 +76,7 @@ def embed_spec(
         "dimension": recipe.model.spec.dimension,
         REQUEST: {
             "table": _recorded_table(request.table),
+            "rows": staged.read,
             "provider": None if given is None else given.spec.name,
             "config": recorded_config(config),
         },
@@ -107,7 +118,7 @@ def request_of(job: Job) -> Mapping[str, object]:
 
 
 def refuse_object_of(job: Job, request: Mapping[str, object]) -> None:
-    """Refuse a job whose vectors only the program that submitted it can make.
+    """Refuse a job whose vectors, or whose text, only the program that submitted it can make.
 
     Args:
         request: What the job has recorded.
@@ -115,13 +126,19 @@ def refuse_object_of(job: Job, request: Mapping[str, object]) -> None:
     Raises:
         UsageError: They were made by an object of that program.
     """
-    provider = request.get("provider")
-    if provider is not None:
+    for what, verb in (("provider", "embeds"), ("parser", "parses")):
+        if request.get(what) is None:
+            continue
         raise UsageError(
-            f"job {job.id} embeds with an object of the program that submitted it ({provider}), "
-            "which only that program has",
+            f"job {job.id} {verb} with an object of the program that submitted it "
+            f"({request[what]}), which only that program has",
             hint="run that program's call again: rows that stand are not embedded again",
         )
+
+
+def needs_object(request: Mapping[str, object]) -> bool:
+    """Whether only the program that submitted a job can work on it."""
+    return request.get("provider") is not None or request.get("parser") is not None
 
 
 def config_of(base: WorkersConfig, job: Job) -> WorkersConfig:
@@ -144,7 +161,8 @@ def ingest_request_of(job: Job) -> IngestRequest | None:
         paths=tuple(Path(source_path(path)) for path in paths),
         collection=job.collection,
         prune=bool(request["prune"]),
-        retry_failed=bool(request["retry_failed"]),
+        retry_failed=bool(request[RETRY_FAILED]),
+        document=GivenDocument.of_recorded(mapping(request.get(DOCUMENT))),
     )
 
 

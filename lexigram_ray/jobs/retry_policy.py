@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
-from lexigram_ray.core.config import WorkersConfig
+from lexigram_ray.core.config import DeadLetterSettings, WorkersConfig
 from lexigram_ray.core.ids import hash_text
 from lexigram_ray.core.types import FailureCategory
 
@@ -42,8 +42,12 @@ class RetryPolicy:
 
     @classmethod
     def of(cls, config: WorkersConfig) -> RetryPolicy:
+        """Return the policy of a configuration."""
+        return cls.of_settings(config.dead_letters)
+
+    @classmethod
+    def of_settings(cls, settings: DeadLetterSettings) -> RetryPolicy:
         """Return the policy of the settings."""
-        settings = config.dead_letters
         return cls(
             most_retries=settings.max_retries,
             base_seconds=settings.base_backoff_seconds,

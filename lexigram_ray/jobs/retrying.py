@@ -24,6 +24,7 @@ from lexigram_ray.jobs.requests import (
     EMBED,
     INGEST,
     REQUEST,
+    RETRY_FAILED,
     paths_identity,
     refuse_object_of,
     request_of,
@@ -38,7 +39,7 @@ _Planned = tuple[Submission, tuple[str, ...]]
 MOST_PATHS = 1_000
 """Of a job's request; where more documents have failed, the folders that hold them are named."""
 
-_FAILED_ONLY: Mapping[str, object] = MappingProxyType({"retry_failed": True, "prune": False})
+_FAILED_ONLY: Mapping[str, object] = MappingProxyType({RETRY_FAILED: True, "prune": False})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +81,8 @@ def retry(store: Store, jobs: Sequence[Job], *, failed_only: bool, staged: Path)
     ]
     recorded = store.dead_letters.retry(retries)
     return [
-        Retry(job=job, created=created, notes=notes)
-        for (job, created), (_, notes) in zip(recorded, planned, strict=True)
+        Retry(job=job, created=created, notes=(*notes, *_left_alone(job, submission)))
+        for (job, created), (submission, notes) in zip(recorded, planned, strict=True)
     ]
 
 
@@ -141,8 +142,20 @@ def _plan(store: Store, job: Job, *, failed_only: bool, staged: Path) -> _Planne
     if job.kind == EMBED:
         _check_table(job, request, staged)
     else:
+        refuse_object_of(job, request)
         _check_paths(job, request)
     return again(job, job.spec), ()
+
+
+def _left_alone(job: Job, submission: Submission) -> tuple[str, ...]:
+    """Say that a running job that was found does not do what was asked."""
+    wanted = mapping(submission.spec.get(REQUEST)).get(RETRY_FAILED)
+    if not wanted or mapping(job.spec.get(REQUEST)).get(RETRY_FAILED):
+        return ()
+    return (
+        f"job {job.id} is running over these documents, and leaves those that failed before alone: "
+        "retry them once it has ended",
+    )
 
 
 def _letters_of(
@@ -175,6 +188,7 @@ def _check_over(job: Job) -> None:
 
 
 def _only_failed_documents(store: Store, job: Job, request: Mapping[str, object]) -> _Planned:
+    refuse_object_of(job, request)
     failed = _failed_sources(store, job)
     if not failed:
         raise _nothing_failed(job)

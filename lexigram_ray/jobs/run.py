@@ -17,7 +17,9 @@ from lexigram_ray.embedding.devices import available_cpus
 from lexigram_ray.ingestion.sources import Scan
 from lexigram_ray.jobs.claiming import Stopped
 from lexigram_ray.jobs.commit import CODES_OF_NO_CONTENT, Committer
+from lexigram_ray.jobs.document_verdict import with_verdict
 from lexigram_ray.jobs.executor import Executed, Execution
+from lexigram_ray.jobs.given_document import made_by
 from lexigram_ray.jobs.heartbeat import Heartbeat
 from lexigram_ray.jobs.int8_loss import int8_notes
 from lexigram_ray.jobs.plan import Plan, PlanRules, make_plan, problem_of
@@ -27,6 +29,7 @@ from lexigram_ray.jobs.reconcile import check_counts, describe, differing_rows
 from lexigram_ray.jobs.records import Claim, LedgerEntry, LedgerState
 from lexigram_ray.jobs.removal import gone, prune, unread
 from lexigram_ray.jobs.report import DocumentCounts, IngestReport, IngestRequest, Problem
+from lexigram_ray.jobs.stages import STORING, stage_record
 from lexigram_ray.jobs.store import Store
 from lexigram_ray.jobs.toolbox import parser_key
 from lexigram_ray.jobs.tracker import Tracker
@@ -123,12 +126,18 @@ class Run:
         self._started_ns = time.time_ns()
         self._rules = PlanRules(
             job_id=claim.job_id,
-            chunker=recipe.chunker.name,
+            chunker=made_by(request, recipe),
             model=recipe.model_key,
             parser=parser_key(config.parser),
             retry_failed=request.retry_failed,
+            metadata=request.document.metadata if request.document is not None else "",
         )
-        self._ledger = store.ledger(collection.name)
+        named = request.document
+        self._ledger = (
+            store.ledger(collection.name)
+            if named is None
+            else store.ledger_entries(collection.name, [named.document_id])
+        )
         self._committer = Committer(
             store,
             claim,
@@ -164,7 +173,8 @@ class Run:
             notes = self._prune(scan) if self._request.prune else ()
             self._index()
             notes += int8_notes(self._config, self._recipe, self._collection)
-            return self._check(self._report(notes))
+            report = self._check(self._report(notes))
+            return with_verdict(report) if self._request.document is not None else report
 
     def _make_plan(self, scan: Scan) -> None:
         found = self._until_stopped(scan)
@@ -217,6 +227,8 @@ class Run:
         return self._store.unit_crashed(self._claim, [document_id])[document_id]
 
     def _take(self, execution: Execution) -> None:
+        if self._request.stages is not None:
+            self._request.stages.enter(STORING)
         spilled = [item.executed for item in execution.spilled]
         for unit in (*execution.units, *spilled):
             self._outcomes.add(unit)
@@ -272,9 +284,8 @@ class Run:
         if not wrong:
             return report
         # So that the next run of the same command writes them anew.
-        self._store.record_intent(
-            self._claim, [replace(entry, state=LedgerState.WRITING) for entry in wrong]
-        )
+        intents = [replace(entry, state=LedgerState.WRITING) for entry in wrong]
+        self._store.intend(self._claim, intents, seen=entries)
         error = describe(self._collection, wrong)
         return replace(report, status=JobStatus.FAILED, error=error)
 
@@ -320,6 +331,7 @@ class Run:
             "chunks": now.chunks_done,
             "phase": now.phase,
             "seconds_remaining": now.seconds_remaining,
+            **stage_record(self._request.stages),
         }
 
 

@@ -27,6 +27,7 @@ from lexigram_ray.jobs.records import (
 if TYPE_CHECKING:
     from lexigram_ray.jobs.database import Database
     from lexigram_ray.jobs.dead_letters import DeadLetters
+    from lexigram_ray.jobs.intents import Intended
     from lexigram_ray.jobs.job_events import JobEvents
     from lexigram_ray.jobs.metrics_store import Metrics
     from lexigram_ray.jobs.schedules import Schedules
@@ -203,8 +204,9 @@ class Store(JobStore):
     ) -> frozenset[str]:
         """Say, before it happens, that the table's rows of these documents are about to change.
 
-        Each becomes `writing` with `had_intent`. The last intent of a document is the one that
-        counts: that of an earlier job no longer stands.
+        Each becomes `writing` with `had_intent`, whatever the ledger said before: `intend` is for
+        whoever has decided on that. The last intent of a document is the one that counts: that of
+        an earlier job no longer stands.
 
         Args:
             replaced: Rows that the table holds of a document now; kept with its unit at this job's
@@ -214,6 +216,24 @@ class Store(JobStore):
             Ids of documents for which an intent had been recorded before.
         """
         return self._ledger.record_intent(claim, entries, replaced or {})
+
+    def intend(
+        self,
+        claim: Claim,
+        entries: Sequence[LedgerEntry],
+        replaced: Mapping[str, int] | None = None,
+        *,
+        seen: Mapping[str, LedgerEntry],
+    ) -> Intended:
+        """Record intents as `record_intent` does, where the ledger still says what was seen.
+
+        Args:
+            claim: Of the job that intends it.
+            entries: Of one collection.
+            replaced: As for `record_intent`.
+            seen: What the decision was made on, by document id; the ledger did not know the others.
+        """
+        return self._ledger.intend(claim, entries, replaced or {}, seen)
 
     def mark_done(
         self, claim: Claim, entries: Sequence[LedgerEntry], results: Sequence[UnitResult]
@@ -244,12 +264,16 @@ class Store(JobStore):
         """
         return self._ledger.mark_outcome(claim, entries, results)
 
-    def mark_removed(self, claim: Claim, collection: str, document_ids: Sequence[str]) -> None:
-        """Say that the table holds no row of these documents any more.
+    def mark_removed(
+        self, claim: Claim, collection: str, document_ids: Sequence[str]
+    ) -> frozenset[str]:
+        """Say that the table holds no row any more of documents that this job meant to remove.
 
-        Those that another unfinished job intends to write stay as they are.
+        Returns:
+            Ids of those of which it is so. The others stay as they are, because this job's intent
+            no longer stands: another job has written something about them since.
         """
-        self._ledger.mark_removed(claim, collection, document_ids)
+        return self._ledger.mark_removed(claim, collection, document_ids)
 
     def touch(
         self, claim: Claim, collection: str, entries: Sequence[tuple[str, FileStamp, int]]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
 from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import UsageError
@@ -45,6 +46,7 @@ class SubmitOptions:
 
 
 NOW = SubmitOptions()
+LEFT_ALONE = timedelta(minutes=1)
 
 
 def submit_ingest(
@@ -59,6 +61,8 @@ def submit_ingest(
         UsageError: Name, path, model or collection do not fit, or the key belongs to another
             request; nothing was recorded.
     """
+    if request.only_here:
+        raise _only_here(request.only_here)
     recipe = check_request(config, request).recipe
     with Store.open(config.paths.store_url) as store:
         return record_ingest(store, config, request, recipe, options)
@@ -149,6 +153,10 @@ def record_ingest(
 ) -> tuple[Job, bool]:
     """Record a checked ingestion; see `submit_ingest`."""
     spec = ingest_spec(config, request, recipe)
+    if request.only_here:
+        # Whoever submits it takes it at once; others, who could not work on it, leave it alone.
+        later = datetime.now(UTC) + LEFT_ALONE
+        options = replace(options, run_after=later)
     return _submit(store, INGEST, request.collection, spec, options)
 
 
@@ -169,7 +177,7 @@ def record_embed(
     """
     with turn_of(store, staged.digest, Owner.current()):
         # Whoever clears rows away does so in this turn, and then sees the job that needs them.
-        still_staged(config, request.table, staged, on_read, stop)
+        still_staged(store, config, request.table, staged, on_read=on_read, stop=stop)
         spec = embed_spec(config, request, recipe, staged)
         return _submit(store, EMBED, request.collection, spec, options)
 
@@ -181,6 +189,15 @@ def _refuse_object(request: EmbedRequest) -> None:
             "a job that is recorded for others: they do not have it",
             hint="embed in this program, or name a model or an embedding server in the settings",
         )
+
+
+def _only_here(objects: Mapping[str, str]) -> UsageError:
+    named = ", ".join(f"{what} {name}" for what, name in objects.items())
+    return UsageError(
+        f"objects of this program ({named}) cannot work on a job that is recorded for others: they "
+        "do not have them",
+        hint="ingest in this program, or leave the objects out",
+    )
 
 
 def _options_of(request: IngestRequest) -> set[str]:

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from lexigram_ray.core.config import ParserSettings, WorkersConfig
+from lexigram_ray.core.config import ChunkingSettings, ParserSettings, WorkersConfig
+from lexigram_ray.core.errors import ConfigError
 from lexigram_ray.core.protocols import RateLimit
+from lexigram_ray.core.types import ChunkerSpec, CollectionSettings
 from lexigram_ray.embedding.cache import EmbeddingCache
 from lexigram_ray.embedding.cached import CachedEmbedder
 from lexigram_ray.embedding.models import LocalModel
 from lexigram_ray.embedding.server_model import ServerModel
 from lexigram_ray.embedding.tokenizing import load_tokenizer
-from lexigram_ray.ingestion.chunker import Chunker, resolve_chunker
+from lexigram_ray.ingestion.chunker import CHARACTERS, TOKENS, Chunker, resolve_chunker
 from lexigram_ray.ingestion.parsed_store import ParsedStore, parser_fingerprint
 from lexigram_ray.ingestion.sandbox import SandboxedParser
 from lexigram_ray.ingestion.sources import Scan
 from lexigram_ray.jobs.executor import Embedder, Tools
 from lexigram_ray.jobs.recipes import (
     GivenModel,
+    Model,
     Recipe,
     cached_spec,
     find_model,
+    given_model,
     keeps_vectors,
     load_model,
     tokenizer_of,
@@ -48,24 +52,42 @@ def fingerprint_in(key: str) -> str:
     return key.rpartition(" ")[0] or key
 
 
-def read_recipe(config: WorkersConfig) -> Recipe:
+def read_recipe(config: WorkersConfig, request: IngestRequest | None = None) -> Recipe:
     """Find the model and settle the chunker.
+
+    Args:
+        request: May have a provider and a chunking of its own.
 
     Raises:
         ModelNotFoundError: The model is not on this machine and cannot be had.
         ConfigError: The chunker does not fit the model.
     """
-    model = find_model(config)
-    chunking = config.chunking
+    provider = request.provider if request is not None else None
+    model = find_model(config) if provider is None else given_model(provider)
+    own = _own_chunking(request)
+    if own is not None and own.strategy == TOKENS and not isinstance(model, LocalModel):
+        raise ConfigError(
+            f"the tokens of {model.spec.name} cannot be counted here",
+            hint="give the chunk_size in characters: strategy characters",
+        )
+    return Recipe(model, _chunker_for(model, own or config.chunking))
+
+
+def _chunker_for(model: Model, chunking: ChunkingSettings) -> ChunkerSpec:
     if not isinstance(model, LocalModel):
-        # A server's tokens cannot be counted here.
-        chunking = chunking.model_copy(update={"strategy": "characters"})
-    chunker = resolve_chunker(
+        # The tokens of a server, or of an object, cannot be counted here.
+        chunking = chunking.model_copy(update={"strategy": CHARACTERS})
+    return resolve_chunker(
         chunking,
         max_tokens=model.spec.max_tokens,
         special_tokens=_tokens_beside_the_text(model) if isinstance(model, LocalModel) else 0,
     )
-    return Recipe(model, chunker)
+
+
+def _own_chunking(request: IngestRequest | None) -> ChunkingSettings | None:
+    if request is None or request.document is None:
+        return None
+    return request.document.chunking
 
 
 def _tokens_beside_the_text(model: LocalModel) -> int:
@@ -76,11 +98,17 @@ def _tokens_beside_the_text(model: LocalModel) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A request that can be carried out: every part of it was looked at before any work."""
+    """A request that can be carried out: every part of it was looked at before any work.
+
+    Attributes:
+        settings: Of the collection, if it is to be made: its chunker is the configuration's, also
+            where a document is cut otherwise.
+    """
 
     scan: Scan
     recipe: Recipe
     collections: Collections
+    settings: CollectionSettings
 
 
 def check_request(config: WorkersConfig, request: IngestRequest) -> Checked:
@@ -90,12 +118,22 @@ def check_request(config: WorkersConfig, request: IngestRequest) -> Checked:
         UsageError: One of them does not fit.
     """
     validate_name(request.collection)
-    scan = Scan(request.paths, allowed_roots=config.allowed_roots)
-    recipe = read_recipe(config)
+    named = request.document
+    scan = Scan(
+        request.paths,
+        allowed_roots=config.allowed_roots,
+        document_id=None if named is None else named.document_id,
+    )
+    recipe = read_recipe(config, request)
+    settings = recipe.settings
+    if named is not None and named.chunking is not None:
+        usual = _chunker_for(recipe.model, config.chunking)
+        settings = replace(settings, chunker=usual.name)
     collections = Collections(config.paths.lancedb)
     if collections.exists(request.collection):
-        collections.open(request.collection).check_settings(recipe.settings)
-    return Checked(scan, recipe, collections)
+        collection = collections.open(request.collection)
+        collection.check_settings(settings, any_chunker=named is not None)
+    return Checked(scan, recipe, collections, settings)
 
 
 def make_embedder(config: WorkersConfig, recipe: Recipe, threads: int | None) -> CachedEmbedder:
@@ -109,6 +147,8 @@ def make_embedder(config: WorkersConfig, recipe: Recipe, threads: int | None) ->
         cache,
         spec,
         owns_provider=not isinstance(recipe.model, GivenModel),
+        # A server's requests have a limit of their own.
+        most_texts=None if isinstance(recipe.model, ServerModel) else config.embedding.batch_texts,
     )
 
 
@@ -129,13 +169,30 @@ def _shared_limit(config: WorkersConfig, recipe: Recipe) -> RateLimit | None:
     )
 
 
-def make_tools(config: WorkersConfig, recipe: Recipe, embedder: Embedder, job_id: str) -> Tools:
-    """Return the tools of one worker, with a parser process of its own."""
+def make_tools(
+    config: WorkersConfig,
+    recipe: Recipe,
+    embedder: Embedder,
+    job_id: str,
+    *,
+    request: IngestRequest | None = None,
+) -> Tools:
+    """Return the tools of one worker, with a parser process of its own.
+
+    Args:
+        request: Of a job whose one document the caller has named: it may have been parsed and cut.
+    """
+    named = request.document if request is not None else None
+    text = named.text if named is not None else None
+    parser = SandboxedParser(config.parser, ParsedStore(config.paths.parsed))
+    chunker = Chunker(recipe.chunker, tokenizer_of(recipe.model))
     return Tools(
-        parser=SandboxedParser(config.parser, ParsedStore(config.paths.parsed)),
-        chunker=Chunker(recipe.chunker, tokenizer_of(recipe.model)),
+        parser=text or parser,
+        chunker=chunker if text is None or text.passages is None else text,
         embedder=embedder,
         dimension=recipe.model.spec.dimension,
         job_id=job_id,
         scratch=config.paths.scratch / job_id,
+        batch_chunks=named.batch_chunks if named is not None else None,
+        stages=request.stages if request is not None else None,
     )

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import cast
 
 from lexigram_ray.core.config import StatePaths, WorkersConfig
-from lexigram_ray.core.errors import WorkerError
 from lexigram_ray.core.telemetry import (
     COLLECTION_BYTES,
     COLLECTION_ROWS,
@@ -23,10 +18,8 @@ from lexigram_ray.core.telemetry import (
     Metric,
     meter,
 )
-from lexigram_ray.core.types import FailureCategory
-from lexigram_ray.jobs.letter_records import LetterFilter, LetterStatus
 from lexigram_ray.jobs.store import Store
-from lexigram_ray.vectors.collections import Collections, bytes_under
+from lexigram_ray.maintenance.amounts import Sizes, free_bytes, open_letters, sizes_of
 
 MOST_COLLECTIONS = 200
 """More of them would be more series than a Prometheus is to keep of us."""
@@ -35,16 +28,6 @@ COLLECTIONS_SECONDS = 60.0
 """Between two looks at the files of all collections; there may be thousands."""
 
 HEALTH_SCHEDULE = "health_check"
-
-logger = logging.getLogger("lexigram_ray")
-
-
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """How large collections are, by their names."""
-
-    rows: dict[str, int] = field(default_factory=dict[str, int])
-    bytes: dict[str, int] = field(default_factory=dict[str, int])
 
 
 class Gauges:
@@ -82,12 +65,15 @@ class Gauges:
         self._set(JOBS, "status", jobs)
         self._set(DEAD_LETTERS, "category", open_letters(self._store))
         if self._clock() - self._sized_at >= COLLECTIONS_SECONDS:
-            self._sizes, self._sized_at = sizes_of(self._paths.lancedb), self._clock()
+            self._sizes, self._sized_at = self._sizes_now(), self._clock()
         self._set(COLLECTION_ROWS, "collection", self._sizes.rows)
         self._set(COLLECTION_BYTES, "collection", self._sizes.bytes)
         self._set(DISK_FREE_BYTES, "place", _free_bytes(self._paths))
         for check, passed in _health(self._store).items():
             meter().gauge(HEALTH, passed, check=check)
+
+    def _sizes_now(self) -> Sizes:
+        return sizes_of(self._paths.lancedb, most=MOST_COLLECTIONS)
 
     def _set(self, metric: Metric, label: str, values: Mapping[str, float]) -> None:
         before = self._seen.get(metric.name, set())
@@ -98,38 +84,9 @@ class Gauges:
         self._seen[metric.name] = set(values)
 
 
-def open_letters(store: Store) -> dict[str, int]:
-    """Return how many dead letters are open, by category, in every one of them."""
-    return {
-        category.value: store.dead_letters.count(
-            LetterFilter(statuses=(LetterStatus.OPEN,), category=category)
-        )
-        for category in FailureCategory
-    }
-
-
-def sizes_of(root: Path) -> Sizes:
-    """Return those of the collections in a folder; what cannot be read is left out."""
-    collections, sizes = Collections(root), Sizes()
-    for name in collections.names()[:MOST_COLLECTIONS]:
-        try:
-            collection = collections.open(name)
-            sizes.rows[name] = collection.count_rows()
-            sizes.bytes[name] = bytes_under(collection.path)
-        except WorkerError as error:
-            # It is being dropped, or damaged; other collections are measured all the same.
-            logger.debug("collection %s is not measured: %s", name, error)
-    return sizes
-
-
 def _free_bytes(paths: StatePaths) -> dict[str, float]:
     places = {"state": paths.root, "data": paths.lancedb.parent, "scratch": paths.scratch}
-    return {name: shutil.disk_usage(_existing(folder)).free for name, folder in places.items()}
-
-
-def _existing(folder: Path) -> Path:
-    """Return the folder, or the one above it where it will be made."""
-    return next(each for each in (folder, *folder.parents) if each.exists())
+    return {name: free_bytes(folder) for name, folder in places.items()}
 
 
 def _health(store: Store) -> dict[str, float]:

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import WorkerError
@@ -14,6 +15,7 @@ from lexigram_ray.jobs.ingest import ingest
 from lexigram_ray.jobs.pool import LocalPool, WorkerPool
 from lexigram_ray.jobs.recipes import Recipe
 from lexigram_ray.jobs.report import IngestReport, IngestRequest, ProgressCallback
+from lexigram_ray.jobs.stages import Stages
 from lexigram_ray.jobs.toolbox import make_embedder, make_tools
 
 logger = logging.getLogger("lexigram_ray")
@@ -32,12 +34,12 @@ def run_ingest(
     Raises:
         WorkerError: See `lexigram_ray.jobs.ingest.ingest`.
     """
+    request = replace(request, stages=None if request.document is None else Stages())
 
     @contextmanager
     def make_pool(recipe: Recipe, job_id: str, unknown_bytes: int) -> Generator[WorkerPool]:
-        inline = estimate_seconds(unknown_bytes) < config.runtime.inline_seconds
-        if request.address is None and inline:
-            with _local_pool(config, recipe, job_id) as pool:
+        if _stays_here(config, request, unknown_bytes):
+            with _local_pool(config, recipe, job_id, request) as pool:
                 yield pool
         else:
             with _ray_pool(config, request, recipe, job_id) as pool:
@@ -46,10 +48,20 @@ def run_ingest(
     return ingest(config, request, make_pool, on_progress, stop)
 
 
+def _stays_here(config: WorkersConfig, request: IngestRequest, unknown_bytes: int) -> bool:
+    if request.address is not None:
+        return False
+    most = config.runtime.inline_seconds
+    # One document is one worker's work, wherever it is done.
+    return (request.document is not None and most > 0) or estimate_seconds(unknown_bytes) < most
+
+
 @contextmanager
-def _local_pool(config: WorkersConfig, recipe: Recipe, job_id: str) -> Generator[WorkerPool]:
+def _local_pool(
+    config: WorkersConfig, recipe: Recipe, job_id: str, request: IngestRequest
+) -> Generator[WorkerPool]:
     embedder = make_embedder(config, recipe, threads=None)
-    pool = LocalPool(lambda: make_tools(config, recipe, embedder, job_id))
+    pool = LocalPool(lambda: make_tools(config, recipe, embedder, job_id, request=request))
     try:
         yield pool
     finally:

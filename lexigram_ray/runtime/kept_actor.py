@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 import threading
-import time
 from collections.abc import Callable
 
 from lexigram_ray.core.config import WorkersConfig
+from lexigram_ray.jobs.kept_duties import KeptDuties
 from lexigram_ray.jobs.store import Store
 from lexigram_ray.runtime.ray_process import begin_ray_process
-
-PAUSE_SECONDS = 5.0
-
-logger = logging.getLogger("lexigram_ray")
 
 
 class KeptActor:
@@ -31,8 +26,7 @@ class KeptActor:
         self._config = config
         self._name = name
         self._settings_key = settings_key
-        self._ending = threading.Event()
-        self._threads: list[threading.Thread] = []
+        self._duties = KeptDuties(config, name)
 
     def __repr__(self) -> str:
         return self._name
@@ -47,26 +41,13 @@ class KeptActor:
 
     def stop(self, seconds: float) -> None:
         """Begin nothing any more; return once nothing is under way, or the time is over."""
-        logger.info("%s ends", self._name)
-        self._ending.set()
-        deadline = time.monotonic() + seconds
-        for thread in self._threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
+        self._duties.stop(seconds)
+
+    @property
+    def _ending(self) -> threading.Event:
+        """Set once nothing is to be begun any more."""
+        return self._duties.ending
 
     def _keep_doing(self, duty: Callable[[Store], None]) -> None:
         """Start a duty; it is given an open store, and goes on until `_ending` is set."""
-        what = duty.__name__.strip("_")
-        thread = threading.Thread(target=self._go_on, args=(duty, what), name=what, daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
-    def _go_on(self, duty: Callable[[Store], None], what: str) -> None:
-        logger.info("%s begins to %s", self._name, what)
-        while not self._ending.is_set():
-            try:
-                with Store.open(self._config.paths.store_url) as store:
-                    duty(store)
-            except Exception:
-                # Whatever it is, it may pass; nobody else does it.
-                logger.exception("%s looks again in %.0f s", self._name, PAUSE_SECONDS)
-                self._ending.wait(PAUSE_SECONDS)
+        self._duties.keep_doing(duty, duty.__name__.strip("_"))

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import logging
 import time
-from datetime import UTC, datetime
 
 from lexigram_ray.core.config import WorkersConfig
-from lexigram_ray.core.types import FailureCategory, JobStatus
-from lexigram_ray.jobs.giving_up import is_lost_for_good, losses_in_a_row, wait_after_losses
-from lexigram_ray.jobs.measuring import measure_settled
+from lexigram_ray.core.types import JobStatus
 from lexigram_ray.jobs.owner import Owner
-from lexigram_ray.jobs.records import ERROR, Claim, Job
+from lexigram_ray.jobs.records import Job
 from lexigram_ray.jobs.requests import EMBED, INGEST
 from lexigram_ray.jobs.store import Store
 from lexigram_ray.runtime.actor_names import job_id_of, kill_actor, names_in_use, runner_name
 from lexigram_ray.runtime.gauges import Gauges
 from lexigram_ray.runtime.job_runner import start_runner
 from lexigram_ray.runtime.kept_actor import KeptActor
+from lexigram_ray.runtime.settling import may_start
 
 KINDS = (INGEST, EMBED)
 POLL_SECONDS = 0.5
@@ -118,7 +116,7 @@ class RunnerStarter:
         now = time.monotonic()
         if now - self._started.get(job.id, -AGAIN_SECONDS) < AGAIN_SECONDS:
             return False
-        if job.status is JobStatus.RUNNING and not self._survives(job):
+        if not may_start(self._config, self._store, job):
             return False
         self._started = {
             job_id: at for job_id, at in self._started.items() if now - at < AGAIN_SECONDS
@@ -126,24 +124,3 @@ class RunnerStarter:
         logger.info("starting %s", runner_name(job))
         start_runner(self._config, job)
         return True
-
-    def _survives(self, job: Job) -> bool:
-        """Whether a job whose process died is to be started again now; one too often, it fails."""
-        attempts = self._store.attempts_of(job.id)
-        now = datetime.now(UTC)
-        losses = losses_in_a_row(attempts, now)
-        if is_lost_for_good(losses, self._config.jobs.max_attempts):
-            self._give_up(job, losses)
-            return False
-        age = (now - attempts[-1].started_at).total_seconds() if attempts else 0.0
-        return age >= wait_after_losses(losses)
-
-    def _give_up(self, job: Job, losses: int) -> None:
-        claim = self._store.claim(job.id, self._me, self._config.jobs.lease_seconds)
-        if not isinstance(claim, Claim):
-            return
-        error = f"the process that worked on it died {losses} times in a row"
-        self._store.release(claim, ERROR, error=error, category=FailureCategory.UNKNOWN)
-        self._store.give_up(job.id, claim.fence, error=error, error_code="runner_died")
-        measure_settled(job, JobStatus.FAILED)
-        logger.warning("job %s has failed: %s", job.id, error)

@@ -13,7 +13,15 @@ from lexigram_ray.jobs.claiming import Stopped, holding, take_recorded
 from lexigram_ray.jobs.embed_report import EmbedProgress, EmbedReport
 from lexigram_ray.jobs.records import Job
 from lexigram_ray.jobs.report import IngestReport, Progress, Resumption
-from lexigram_ray.jobs.requests import EMBED, INGEST, config_of, embed_request_of, ingest_request_of
+from lexigram_ray.jobs.requests import (
+    EMBED,
+    INGEST,
+    config_of,
+    embed_request_of,
+    ingest_request_of,
+    refuse_object_of,
+    request_of,
+)
 from lexigram_ray.jobs.store import Store
 from lexigram_ray.runtime.embed import run_embed
 from lexigram_ray.runtime.ingest import run_ingest
@@ -68,6 +76,7 @@ def _run(
     job = resumes.job
     settings = config_of(config, job)
     if (ingestion := ingest_request_of(job)) is not None:
+        refuse_object_of(job, request_of(job))
         return run_ingest(settings, replace(ingestion, resumes=resumes), tell, stop)
     if (embedding := embed_request_of(job, settings)) is not None:
         return run_embed(settings, replace(embedding, resumes=resumes), tell, stop)

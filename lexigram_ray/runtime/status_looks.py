@@ -20,7 +20,7 @@ from lexigram_ray.core.types import JobStatus
 from lexigram_ray.jobs.records import Job
 from lexigram_ray.jobs.store import Store
 from lexigram_ray.jobs.watching import Watched
-from lexigram_ray.runtime.gauges import Sizes, open_letters, sizes_of
+from lexigram_ray.maintenance.amounts import Sizes, open_letters, sizes_of
 
 SILENT_SECONDS = 10.0
 """A cluster whose looker says nothing for so long does not answer."""
@@ -31,6 +31,8 @@ START_SECONDS = 30.0
 AGAIN_SECONDS = 0.5
 SIZES_SECONDS = 10.0
 MOST_SHOWN = 20
+MOST_COLLECTIONS = 200
+"""More of them are neither measured nor shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +105,10 @@ class StoreLooker:
         self._store = self._store or Store.open_existing(self._config.paths.store_url)
         at = self._clock()
         if at - self._sized_at >= SIZES_SECONDS:
-            self._sizes, self._sized_at = sizes_of(self._config.paths.lancedb), at
+            self._sizes, self._sized_at = (
+                sizes_of(self._config.paths.lancedb, most=MOST_COLLECTIONS),
+                at,
+            )
         store = self._store
         return SystemLook(
             now=datetime.now(UTC),

@@ -212,6 +212,7 @@ def test_what_is_skipped_removed_or_dropped_is_closed_and_says_so(store: Store) 
     claim = claimed(store)
 
     store.mark_outcome(claim, [entry(1, state=LedgerState.SKIPPED)], [])
+    store.record_intent(claim, [entry(2)])
     store.mark_removed(claim, "docs", [entry(2).document_id])
     store.forget_collection("docs")
 

@@ -243,6 +243,26 @@ def test_a_due_letter_whose_file_is_gone_waits_and_stands_in_nobodys_way(
     assert sweeper.look_for_due().retried == 1
 
 
+def test_closed_letters_go_in_their_time_but_not_at_once_where_a_clock_was_set_forward(
+    store: Store, clock: Clock, tmp_path: Path
+) -> None:
+    [path] = files(tmp_path, 1)
+    failed_job(store, failure(path), spec=ingest_spec(tmp_path))
+    store.dead_letters.archive(LetterFilter())
+    sweeper = Sweeper(load_config(state_dir=tmp_path), store, clock, lambda: 0.5)
+    assert sweeper.look().expired == 0
+
+    clock.advance(400 * 86_400)
+    assert sweeper.look().expired == 0
+    failed_job(store, spec=ingest_spec(tmp_path / "other"))
+    clock.advance(3_600)
+    assert sweeper.look().expired == 0
+
+    clock.advance(86_400)
+    assert sweeper.look().expired == 1
+    assert letters_of(store, LetterFilter(statuses=tuple(LetterStatus))) == []
+
+
 @pytest.mark.parametrize(("asked", "looks"), [(False, 5), (True, 5)])
 def test_a_file_that_stays_gone_is_given_up_and_told_of(
     store: Store, clock: Clock, tmp_path: Path, *, asked: bool, looks: int

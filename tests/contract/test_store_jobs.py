@@ -23,6 +23,7 @@ WRITES = {
     "unit_crashed": lambda store, claim: store.unit_crashed(claim, ["u"]),
     "finish_units": lambda store, claim: store.finish_units(claim, [result()]),
     "record_intent": lambda store, claim: store.record_intent(claim, [entry()]),
+    "intend": lambda store, claim: store.intend(claim, [entry()], seen={}),
     "mark_done": lambda store, claim: store.mark_done(claim, [entry()], [result()]),
     "mark_outcome": lambda store, claim: store.mark_outcome(
         claim, [entry(state=LedgerState.FAILED)], [result(state=UnitState.FAILED)]

@@ -31,6 +31,7 @@ from lexigram_ray.jobs.embed_report import EmbedProgress, EmbedReport, EmbedRequ
 from lexigram_ray.jobs.embed_run import EmbedInterrupted
 from lexigram_ray.jobs.records import ERROR, INTERRUPTED, Attempt, Claim, Job, Owner
 from lexigram_ray.jobs.report import IngestReport, IngestRequest, Progress
+from lexigram_ray.jobs.staged_files import discard_abandoned
 from lexigram_ray.jobs.store import Store
 from lexigram_ray.jobs.submitting import SubmitOptions, submit_embed, submit_ingest
 from lexigram_ray.runtime.embed import run_embed
@@ -334,6 +335,28 @@ def test_rows_of_waiting_jobs_outlive_the_end_of_others(
 
     left = {path.stem for path in config.paths.staged.iterdir()}
     assert left == {str(job.spec["rows"]) for job in kept}
+
+
+def test_rows_that_another_store_has_staged_in_the_same_folder_stay_until_it_is_done(
+    config: WorkersConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staged_files, "ABANDONED_AFTER_SECONDS", -1.0)
+    theirs = config.model_copy(update={"store_url": f"sqlite:///{tmp_path / 'theirs.db'}"})
+    both, _ = submit_embed(theirs, embedding(["text 1"]))
+    kept, _ = submit_embed(theirs, embedding(["text 2"]))
+    job, _ = submit_embed(config, embedding(["text 1"]))
+    assert job.spec["rows"] == both.spec["rows"]
+
+    resumed(config, job)
+    embed_here(config, embedding(["something else"]))
+    with Store.open(config.paths.store_url) as store:
+        abandoned = discard_abandoned(store, config.paths.staged, Owner.current())
+
+    assert abandoned == (0, 0)
+    left = {path.stem for path in config.paths.staged.iterdir()}
+    assert left == {str(each.spec["rows"]) for each in (both, kept)}
+    resumed(theirs, both)
+    assert {path.stem for path in config.paths.staged.iterdir()} == {str(kept.spec["rows"])}
 
 
 def test_rows_that_are_cleared_away_between_reading_and_recording_are_read_again(

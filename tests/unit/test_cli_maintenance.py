@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
 
+from lexigram_ray.cli.app import app
 from lexigram_ray.cli.exit_codes import EXIT_DONE, EXIT_FAILED, EXIT_SOME_FAILED
 from lexigram_ray.cli.invocation import Invocation
 from lexigram_ray.cli.maintenance_page import print_page, print_result, say_failure, say_faults
@@ -16,6 +21,7 @@ from lexigram_ray.cli.maintenance_words import outcome, when
 from lexigram_ray.core.errors import UsageError
 from lexigram_ray.core.types import MaintenanceStatus
 from lexigram_ray.jobs.schedule_records import CANCELLED_CODE, Run, Schedule, Trigger
+from lexigram_ray.maintenance import duties
 from lexigram_ray.maintenance.supervising import TIMED_OUT
 
 NOW = datetime(2026, 11, 24, 13, 0, tzinfo=UTC)
@@ -105,11 +111,41 @@ def test_a_result_is_data_and_its_faults_are_words_beside_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     print_result(FAULTY)
-    say_faults(FAULTY)
+    say_faults(FAULTY, Invocation(argv=()))
     shown = capsys.readouterr()
 
     assert shown.out == "completed with 1 fault: health_check (2.0 s)\n  ok  store\n"
     assert shown.err == "fault: disk: \\x1b[31m1 GB is free\ntry: free some space\n"
+
+
+def test_commands_that_help_look_at_the_state_that_the_command_was_told_of(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fix = (
+        "end it (`lexigram-ray down`), then lexigram-ray dlq groups; see /opt/lexigram-ray up there"
+    )
+    fault = {"name": "store", "detail": "it does not answer", "fix": fix}
+    invocation = Invocation(argv=(), state=Path("/a b"), config_file=Path("c.yaml"))
+
+    say_faults(replace(RUN, result={"faults": [fault]}), invocation)
+
+    place = "--state '/a b' --config c.yaml"
+    assert capsys.readouterr().err == (
+        "fault: store: it does not answer\n"
+        f"try: end it (`lexigram-ray {place} down`), then lexigram-ray {place} dlq groups; "
+        "see /opt/lexigram-ray up there\n"
+    )
+
+
+def test_commands_that_help_are_commands() -> None:
+    command = get_command(app)
+    assert isinstance(command, TyperGroup)
+    named: set[str] = set()
+    for file in Path(duties.__file__).parent.glob("*.py"):
+        named |= set(re.findall(r"lexigram-ray ([a-z_]+)", file.read_text()))
+
+    assert {"maintenance", "ingest", "dlq"} <= named
+    assert named <= set(command.commands)
 
 
 def test_a_result_without_words_shows_its_figures(capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,7 @@ from lexigram_ray.core.types import JobStatus
 from lexigram_ray.jobs.records import Job
 from lexigram_ray.jobs.store import Store
 from lexigram_ray.jobs.watching import Watched
-from lexigram_ray.runtime.gauges import Sizes
+from lexigram_ray.maintenance.amounts import Sizes
 from lexigram_ray.runtime.status_looks import ClusterAnswer, StoreLooker, SystemLook
 from tests.command_line import run_cli, start_cli
 

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql.expression import ClauseElement
 
-from lexigram_ray.jobs import dead_letters_sql, letter_listing_sql
+from lexigram_ray.jobs import dead_letters_sql, letter_figures, letter_listing_sql
 from lexigram_ray.jobs.store import Store
 
 INDEXED: dict[str, tuple[ClauseElement, set[str]]] = {
@@ -25,6 +25,7 @@ INDEXED: dict[str, tuple[ClauseElement, set[str]]] = {
     "EXPIRE": (dead_letters_sql.EXPIRE, {"dead_letters_closed"}),
     "DUE": (letter_listing_sql.DUE, {"dead_letters_due"}),
     "UNSCHEDULED": (letter_listing_sql.UNSCHEDULED, {"dead_letters_unscheduled"}),
+    "GIVEN_UP": (letter_figures.GIVEN_UP, {"dead_letters_unscheduled"}),
     "UNTOLD": (letter_listing_sql.UNTOLD, {"dead_letters_untold"}),
     "NEWEST": (
         letter_listing_sql.NEWEST.where(letter_listing_sql.BELOW),

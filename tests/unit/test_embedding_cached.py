@@ -163,3 +163,29 @@ def test_a_full_disk_at_the_end_still_closes_the_provider_unless_it_is_the_users
         embedder.close()
 
     assert provider.closed is owns
+
+
+def test_no_call_of_the_model_has_more_texts_than_were_asked_for(provider):
+    texts = [f"text {number}" for number in range(7)]
+    sizes = []
+
+    class Counting:
+        spec = provider.spec
+
+        def embed_texts(self, some):
+            sizes.append(len(some))
+            vectors = provider.embed_texts(some)
+            if "text 4" in some:
+                place = list(some).index("text 4")
+                raise TextsRefusedError({place: "no"}, vectors)
+            return vectors
+
+    embedded = CachedEmbedder(Counting, None, provider.spec, most_texts=3).embed(
+        texts, _hashes(texts)
+    )
+
+    assert sizes == [3, 3, 1]
+    assert (embedded.computed, dict(embedded.refused)) == (6, {4: "no"})
+    expected = HashingProvider(16).embed_texts(texts)
+    kept = [0, 1, 2, 3, 5, 6]
+    np.testing.assert_array_equal(embedded.vectors[kept], expected[kept])
