@@ -1,0 +1,1 @@
+"""Kept for its name: the workers have no decorators."""
