@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lexigram_ray.cli.embed_progress import EmbedMoment
-from lexigram_ray.core.config import WorkersConfig, load_config
-from lexigram_ray.core.errors import IntegrityError, UsageError, WorkerError
+from lexigram_ray.core.call_settings import settings_of
+from lexigram_ray.core.errors import IntegrityError, UsageError
 from lexigram_ray.core.types import JobStatus
 from lexigram_ray.notebook.bar import display_for
 from lexigram_ray.notebook.data import as_table
+from lexigram_ray.notebook.hints import hints_shown
 from lexigram_ray.notebook.interrupt import stopping_on_interrupt
 from lexigram_ray.notebook.results import EmbedResult, SearchResult
 
 if TYPE_CHECKING:
+    from lexigram_ray.core.config import WorkersConfig
     from lexigram_ray.core.protocols import EmbeddingProvider
     from lexigram_ray.jobs.embed import EmbedInterrupted
     from lexigram_ray.jobs.embed_report import EmbedProgress
@@ -73,7 +74,7 @@ def embed(
     from lexigram_ray.jobs.embed_report import EmbedRequest
     from lexigram_ray.runtime.embed import run_embed
 
-    with _hints_shown():
+    with hints_shown():
         chosen = {"model": model, "precision": precision, "dimensions": dimensions}
         made_by = _provider(provider, chosen)
         settings = settings_of(config, state, **chosen)
@@ -135,7 +136,7 @@ def search(
     """
     from lexigram_ray.jobs.searching import search_collection
 
-    with _hints_shown():
+    with hints_shown():
         report = search_collection(
             settings_of(config, state),
             query,
@@ -146,31 +147,6 @@ def search(
             provider=_provider(provider, {}),
         )
         return SearchResult(report)
-
-
-def settings_of(
-    config: WorkersConfig | Path | str | None, state: Path | str | None, **embedding: object
-) -> WorkersConfig:
-    """Return the configuration of a call: arguments over what was given over the environment.
-
-    Args:
-        config: The whole of it, or its file instead of ./application.yaml.
-        state: Where all state is kept.
-        embedding: Settings of that section; None is not given.
-
-    Raises:
-        ConfigError: A key is unknown or a value is wrong.
-    """
-    overrides: dict[str, object] = {} if state is None else {"state_dir": Path(state)}
-    given = {key: value for key, value in embedding.items() if value is not None}
-    if not isinstance(config, WorkersConfig):
-        if given:
-            overrides["embedding"] = given
-        return load_config(None if config is None else Path(config), **overrides)
-    if given:
-        overrides["embedding"] = dict(config.embedding) | given
-    # Checked as a whole again: a copy with changes would take any value.
-    return load_config(None, **(dict(config) | overrides)) if overrides else config
 
 
 def _provider(given: object | None, chosen: Mapping[str, object]) -> EmbeddingProvider | None:
@@ -197,14 +173,3 @@ def _how_far(interrupted: EmbedInterrupted) -> str:
         f"interrupted: {done:,} of {texts.read:,} texts are done and kept "
         f"(job {report.job_id}); {GO_ON}"
     )
-
-
-@contextmanager
-def _hints_shown() -> Generator[None]:
-    """Put an error's way out below its traceback."""
-    try:
-        yield
-    except WorkerError as error:
-        if error.hint:
-            error.add_note(f"try: {error.hint}")
-        raise

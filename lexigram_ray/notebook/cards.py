@@ -41,7 +41,7 @@ def embed_card(report: EmbedReport) -> str:
     if report.truncated:
         cut = count(report.truncated, "text")
         lines.append(f"{cut} longer than the model takes, embedded without the end")
-    lines += [f"<b>note</b> {_safe(note)}" for note in report.notes]
+    lines += [f"<b>note</b> {safe(note)}" for note in report.notes]
     lines.append(f'<span style="{DIM}">job {escape(report.job_id)}</span>')
     return f'<div style="{CARD}">{"<br>".join(lines)}{_problems(report.problems)}</div>'
 
@@ -51,13 +51,13 @@ def hits_table(report: SearchReport) -> str:
     words = query_words(report.query)
     shown = report.hits[:ROWS_SHOWN]
     rows = [
-        (str(rank), f"{hit.score:.4f}", _name(hit), _safe(make_snippet(hit.text, words)))
+        (str(rank), f"{hit.score:.4f}", _name(hit), safe(make_snippet(hit.text, words)))
         for rank, hit in enumerate(shown, start=1)
     ]
     found = f"{count(len(report.hits), 'hit')} in {report.collection}, {report.mode}"
-    caption = f"<b>{_safe(report.query)}</b> · {_safe(found)}, {report.took_ms:.0f} ms"
-    table = _table(("", "score", "source", "text"), rows) if rows else ""
-    return f"<div>{caption}{table}{_more(len(report.hits), len(shown), '.to_arrow()')}</div>"
+    caption = f"<b>{safe(report.query)}</b> · {safe(found)}, {report.took_ms:.0f} ms"
+    table = table_html(("", "score", "source", "text"), rows) if rows else ""
+    return f"<div>{caption}{table}{more_html(len(report.hits), len(shown), '.to_arrow()')}</div>"
 
 
 def bar_html(moment: Moment, per_second: float, seconds: float, *, over: bool) -> str:
@@ -68,12 +68,36 @@ def bar_html(moment: Moment, per_second: float, seconds: float, *, over: bool) -
     bar = ""
     if moment.fraction is not None and not over:
         bar = f'<progress value="{moment.fraction:.4f}" max="1"></progress> {moment.fraction:.0%} '
-    return f"<div>{bar}<b>{_safe(moment.title)}</b> {_safe(' · '.join(parts))}</div>"
+    return f"<div>{bar}<b>{safe(moment.title)}</b> {safe(' · '.join(parts))}</div>"
 
 
 def message_html(label: str, text: str) -> str:
     """Return a message."""
-    return f"<div><b>{_safe(label)}:</b> {_safe(text)}</div>"
+    return f"<div><b>{safe(label)}:</b> {safe(text)}</div>"
+
+
+def more_html(total: int, shown: int, where: str) -> str:
+    """Return how many rows a table leaves out, and where they are; nothing where it has all."""
+    if total <= shown:
+        return ""
+    return f'<span style="{DIM}">and {total - shown:,} more: <code>{where}</code></span>'
+
+
+def table_html(headers: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Return a table of cells that are HTML already."""
+    head = "".join(f'<th style="{LEFT}">{header}</th>' for header in headers)
+    body = "".join(
+        "<tr>" + "".join(f'<td style="{LEFT}">{cell}</td>' for cell in row) + "</tr>"
+        for row in rows
+    )
+    return (
+        f'<table style="color:inherit"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    )
+
+
+def safe(text: str) -> str:
+    """Return text as HTML that neither a tag nor a control character can break out of."""
+    return escape(printable(text))
 
 
 def _place(report: EmbedReport) -> str:
@@ -84,31 +108,12 @@ def _problems(problems: Sequence[Problem]) -> str:
     if not problems:
         return ""
     shown = problems[:ROWS_SHOWN]
-    rows = [(_safe(p.code), _safe(p.source), _safe(p.reason)) for p in shown]
-    table = _table(("code", "row", "reason"), rows)
-    return f"{table}{_more(len(problems), len(shown), '.problems')}"
-
-
-def _more(total: int, shown: int, where: str) -> str:
-    if total <= shown:
-        return ""
-    return f'<span style="{DIM}">and {total - shown:,} more: <code>{where}</code></span>'
+    rows = [(safe(p.code), safe(p.source), safe(p.reason)) for p in shown]
+    table = table_html(("code", "row", "reason"), rows)
+    return f"{table}{more_html(len(problems), len(shown), '.problems')}"
 
 
 def _name(hit: Hit) -> str:
-    name = _safe(hit.title or hit.source.rsplit("/", 1)[-1])
+    name = safe(hit.title or hit.source.rsplit("/", 1)[-1])
     page = f" · page {hit.page}" if hit.page is not None else ""
-    return f'<span title="{_safe(hit.source)}">{name}{page}</span>'
-
-
-def _table(headers: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    head = "".join(f'<th style="{LEFT}">{header}</th>' for header in headers)
-    body = "".join(
-        "<tr>" + "".join(f'<td style="{LEFT}">{cell}</td>' for cell in row) + "</tr>"
-        for row in rows
-    )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def _safe(text: str) -> str:
-    return escape(printable(text))
+    return f'<span title="{safe(hit.source)}">{name}{page}</span>'
