@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 PROGRAM = "lexigram-ray"
 OPTION_ENV_PREFIX = "LEXIGRAM_RAY_"
+_COMMAND = re.compile(rf"(?<![\w/.-]){PROGRAM} (?=[a-z])")
+"""Where a command begins within a text; what follows it is the command's name."""
+
 TRUE_WORDS = frozenset({"1", "true", "t", "yes", "y", "on"})
 
 
@@ -123,9 +127,20 @@ class Invocation:
 
     def suggest(self, *arguments: str) -> str:
         """Return another command's line that looks at the same state, quoted for a shell."""
+        return shlex.join([*_program(), *arguments, *self._place()])
+
+    def placed(self, text: str) -> str:
+        """Return a text whose commands, `lexigram-ray NAME ...`, look at the same state."""
+        place = self._place()
+        if not place:
+            return text
+        started = shlex.join([PROGRAM, *place])
+        return _COMMAND.sub(lambda _: f"{started} ", text)
+
+    def _place(self) -> list[str]:
         where = ["--state", str(self.state)] if self.state is not None else []
         config = ["--config", str(self.config_file)] if self.config_file is not None else []
-        return shlex.join([*_program(), *arguments, *where, *config])
+        return [*where, *config]
 
 
 def _program() -> list[str]:

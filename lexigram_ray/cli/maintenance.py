@@ -155,7 +155,7 @@ def show_run(
         return
     print_page(run, datetime.now(UTC))
     say_failure(run, invocation)
-    say_faults(run)
+    say_faults(run, invocation)
 
 
 def enable(

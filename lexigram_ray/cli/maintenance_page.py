@@ -43,13 +43,17 @@ def print_result(run: Run) -> None:
         write_line(sys.stdout, f"  {printable(line)}")
 
 
-def say_faults(run: Run) -> None:
-    """Say on stderr what a run has found to be wrong, each with its way out."""
+def say_faults(run: Run, invocation: Invocation) -> None:
+    """Say on stderr what a run has found to be wrong, each with its way out.
+
+    Commands in these name the state that this command was told of: the run that found the fault
+    may be another process's, which was told in another way.
+    """
     for fault in run.faults:
         name, detail, fix = (str(fault.get(key) or "") for key in ("name", "detail", "fix"))
         say(printable(f"{name}: {detail}"), label="fault", style="red")
         if fix:
-            say(printable(fix), label="try", style="cyan")
+            say(printable(invocation.placed(fix)), label="try", style="cyan")
 
 
 def say_failure(run: Run, invocation: Invocation) -> None:
