@@ -10,184 +10,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lexigram_ray.core.config import WorkersConfig, load_config
-    from lexigram_ray.core.errors import WorkerError
-    from lexigram_ray.notebook.calls import embed, search
-    from lexigram_ray.notebook.ingest_call import ingest
-    from lexigram_ray.notebook.ingest_result import IngestResult
-    from lexigram_ray.notebook.job_handle import JobHandle, JobProgress, attach
-    from lexigram_ray.notebook.results import EmbedResult, SearchResult
-    from lexigram_ray.workers import (
-        DEFAULT_BASE_BACKOFF,
-        DEFAULT_CHECK_INTERVAL,
-        DEFAULT_MAX_RETRIES,
-        DEFAULT_TASK_TIMEOUT,
-        ENV_NESTED_DELIMITER,
-        ENV_PREFIX,
-        HAS_LEX_TASKS,
-        MAX_BACKOFF_SECONDS,
-        MAX_HISTORY_SIZE,
-        BatchEmbeddingJob,
-        BatchEmbeddingProgress,
-        BatchEmbeddingResult,
-        BatchEmbeddingWorker,
-        ChunkerProtocol,
-        ChunkingConfigDict,
-        ChunkProtocol,
-        ConfigIssue,
-        ContainerRegistrarProtocol,
-        ContainerResolverProtocol,
-        DeadLetterQueueWorker,
-        DLQAction,
-        DLQError,
-        DLQItem,
-        DLQStats,
-        Document,
-        DocumentIngestionJob,
-        DocumentIngestionWorker,
-        DocumentLoader,
-        DocumentParser,
-        DocumentProcessor,
-        DurableTaskQueue,
-        EmbeddingCache,
-        EmbeddingClientProtocol,
-        EmbeddingProvider,
-        EmbeddingStatus,
-        Environment,
-        Err,
-        ErrorClassifier,
-        FailureCategory,
-        HealthCheckCategory,
-        HealthCheckResult,
-        HealthStatus,
-        IngestionError,
-        IngestionProgress,
-        IngestionReport,
-        IngestionResult,
-        IngestionStatus,
-        JobAdapter,
-        JobProtocol,
-        LexigramTasksAdapter,
-        LoaderWorkerBridge,
-        MaintenanceError,
-        MaintenanceResult,
-        MaintenanceStatus,
-        MaintenanceTask,
-        MaintenanceTaskType,
-        MaintenanceWorker,
-        Ok,
-        ProgressTracker,
-        RAGIngestionAdapter,
-        Result,
-        TaskQueueProtocol,
-        UniversalDocumentParser,
-        VectorStoreProtocol,
-        WorkerHook,
-        WorkerJobCompletedHook,
-        WorkerJobStartedHook,
-        WorkerMaintenanceRunHook,
-        WorkersModule,
-        WorkersProvider,
-        subscribe,
-    )
+    from lexigram_ray.core.config import load_config as load_config
+    from lexigram_ray.notebook.calls import embed as embed
+    from lexigram_ray.notebook.calls import search as search
+    from lexigram_ray.notebook.ingest_call import ingest as ingest
+    from lexigram_ray.notebook.ingest_result import IngestResult as IngestResult
+    from lexigram_ray.notebook.job_handle import JobHandle as JobHandle
+    from lexigram_ray.notebook.job_handle import JobProgress as JobProgress
+    from lexigram_ray.notebook.job_handle import attach as attach
+    from lexigram_ray.notebook.results import EmbedResult as EmbedResult
+    from lexigram_ray.notebook.results import SearchResult as SearchResult
+    from lexigram_ray.workers import *  # noqa: F403
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "DEFAULT_BASE_BACKOFF",
-    "DEFAULT_CHECK_INTERVAL",
-    "DEFAULT_MAX_RETRIES",
-    "DEFAULT_TASK_TIMEOUT",
-    "ENV_NESTED_DELIMITER",
-    "ENV_PREFIX",
-    "HAS_LEX_TASKS",
-    "MAX_BACKOFF_SECONDS",
-    "MAX_HISTORY_SIZE",
-    "BatchEmbeddingJob",
-    "BatchEmbeddingProgress",
-    "BatchEmbeddingResult",
-    "BatchEmbeddingWorker",
-    "ChunkProtocol",
-    "ChunkerProtocol",
-    "ChunkingConfigDict",
-    "ConfigIssue",
-    "ContainerRegistrarProtocol",
-    "ContainerResolverProtocol",
-    "DLQAction",
-    "DLQError",
-    "DLQItem",
-    "DLQStats",
-    "DeadLetterQueueWorker",
-    "Document",
-    "DocumentIngestionJob",
-    "DocumentIngestionWorker",
-    "DocumentLoader",
-    "DocumentParser",
-    "DocumentProcessor",
-    "DurableTaskQueue",
-    "EmbedResult",
-    "EmbeddingCache",
-    "EmbeddingClientProtocol",
-    "EmbeddingProvider",
-    "EmbeddingStatus",
-    "Environment",
-    "Err",
-    "ErrorClassifier",
-    "FailureCategory",
-    "HealthCheckCategory",
-    "HealthCheckResult",
-    "HealthStatus",
-    "IngestResult",
-    "IngestionError",
-    "IngestionProgress",
-    "IngestionReport",
-    "IngestionResult",
-    "IngestionStatus",
-    "JobAdapter",
-    "JobHandle",
-    "JobProgress",
-    "JobProtocol",
-    "LexigramTasksAdapter",
-    "LoaderWorkerBridge",
-    "MaintenanceError",
-    "MaintenanceResult",
-    "MaintenanceStatus",
-    "MaintenanceTask",
-    "MaintenanceTaskType",
-    "MaintenanceWorker",
-    "Ok",
-    "ProgressTracker",
-    "RAGIngestionAdapter",
-    "Result",
-    "SearchResult",
-    "TaskQueueProtocol",
-    "UniversalDocumentParser",
-    "VectorStoreProtocol",
-    "WorkerError",
-    "WorkerHook",
-    "WorkerJobCompletedHook",
-    "WorkerJobStartedHook",
-    "WorkerMaintenanceRunHook",
-    "WorkersConfig",
-    "WorkersModule",
-    "WorkersProvider",
-    "__version__",
-    "attach",
-    "embed",
-    "ingest",
-    "load_config",
-    "search",
-    "subscribe",
-]
-
-_HOMES = {name: "lexigram_ray.workers" for name in __all__ if name != "__version__"} | {
+# Besides those of the workers, which `lexigram_ray.workers` lists.
+_HOMES = {
     "EmbedResult": "lexigram_ray.notebook.results",
     "IngestResult": "lexigram_ray.notebook.ingest_result",
     "JobHandle": "lexigram_ray.notebook.job_handle",
     "JobProgress": "lexigram_ray.notebook.job_handle",
     "SearchResult": "lexigram_ray.notebook.results",
-    "WorkerError": "lexigram_ray.core.errors",
-    "WorkersConfig": "lexigram_ray.core.config",
     "attach": "lexigram_ray.notebook.job_handle",
     "embed": "lexigram_ray.notebook.calls",
     "ingest": "lexigram_ray.notebook.ingest_call",
@@ -197,14 +40,23 @@ _HOMES = {name: "lexigram_ray.workers" for name in __all__ if name != "__version
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+    from lexigram_ray._lazy import looked_up
 
-    value: object = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
+    if name == "__all__":
+        return _public_names()
+    of_workers = dict.fromkeys(_names_of_workers(), "lexigram_ray.workers")
+    return looked_up(__name__, of_workers | _HOMES, name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *_public_names()})
+
+
+def _public_names() -> list[str]:
+    return sorted({"__version__", *_HOMES, *_names_of_workers()})
+
+
+def _names_of_workers() -> list[str]:
+    from lexigram_ray.workers import __all__ as names
+
+    return names

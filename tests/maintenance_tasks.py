@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -26,14 +25,6 @@ class WallClock:
 
     def advance(self, **by: float) -> None:
         self.now += timedelta(**by)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Wait until something is so."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to be so"
-        await asyncio.sleep(0.01)
 
 
 def count_pages() -> dict[str, object]:

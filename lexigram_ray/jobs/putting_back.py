@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from lexigram_ray.jobs.conflicts import until_accepted
-from lexigram_ray.jobs.intents import is_intent_of, says_the_same
+from lexigram_ray.jobs.intents import not_overtaken
 from lexigram_ray.jobs.records import Claim, LedgerEntry, LedgerState
 from lexigram_ray.jobs.store import Store
 from lexigram_ray.vectors.collection import Collection
@@ -60,11 +60,7 @@ def _written_anew(
     def attempt() -> list[str]:
         collection.refresh()
         now = store.ledger_entries(collection.name, part)
-        ids = [
-            each
-            for each, entry in now.items()
-            if says_the_same(entry, part[each]) or (each in intended and is_intent_of(claim, entry))
-        ]
+        ids = not_overtaken(claim, now, part, intended)
         rows = verify_documents(collection, ids, collection.version)
         whole = [now[each] for each in ids if rows[each].count and holds(rows[each], part[each])]
         recorded = sorted(store.intend(claim, whole, seen=now).recorded)

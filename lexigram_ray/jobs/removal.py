@@ -13,7 +13,7 @@ from dataclasses import replace
 from lexigram_ray.core.ids import source_path
 from lexigram_ray.ingestion.sources import Scan
 from lexigram_ray.jobs.conflicts import until_accepted
-from lexigram_ray.jobs.intents import is_intent_of, says_the_same
+from lexigram_ray.jobs.intents import is_intent_of, not_overtaken
 from lexigram_ray.jobs.plan import Plan
 from lexigram_ray.jobs.records import (
     REMOVED_CODE,
@@ -147,22 +147,12 @@ def clear_rows(
     """
     if not planned:
         return []
-    # An intent of this job is its own removal's only where one was recorded here: the ledger has
-    # no other word for what an ingestion of the same job was about to write.
     intended: set[str] = set()
 
     def attempt() -> list[str]:
         collection.refresh()
         now = store.ledger_entries(collection.name, planned)
-        ids = [
-            each
-            for each in planned
-            if each in now
-            and (
-                says_the_same(now[each], planned[each])
-                or (each in intended and is_intent_of(claim, now[each]))
-            )
-        ]
+        ids = not_overtaken(claim, now, planned, intended)
         rows = verify_documents(collection, ids, collection.version)
         ids = [each for each in ids if not _is_anothers(planned[each], rows[each])]
         recorded = store.intend(

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lexigram_ray.cli.embed_progress import EmbedMoment
 from lexigram_ray.core.call_settings import settings_of
-from lexigram_ray.core.errors import IntegrityError, UsageError
-from lexigram_ray.core.types import JobStatus
-from lexigram_ray.notebook.bar import display_for
+from lexigram_ray.core.errors import UsageError
 from lexigram_ray.notebook.data import as_table
 from lexigram_ray.notebook.hints import hints_shown
-from lexigram_ray.notebook.interrupt import stopping_on_interrupt
 from lexigram_ray.notebook.results import EmbedResult, SearchResult
+from lexigram_ray.notebook.shown_run import GO_ON, kept, run_of_call
 
 if TYPE_CHECKING:
     from lexigram_ray.core.config import WorkersConfig
     from lexigram_ray.core.protocols import EmbeddingProvider
     from lexigram_ray.jobs.embed import EmbedInterrupted
-    from lexigram_ray.jobs.embed_report import EmbedProgress
     from lexigram_ray.vectors.search import SearchMode
-
-GO_ON = "the same call goes on from there"
 
 
 def embed(
@@ -87,23 +81,13 @@ def embed(
         request = EmbedRequest(
             table=table, collection=collection, provider=made_by, address=address
         )
-        stop = threading.Event()
-        display = display_for(progress)
-
-        def say_stopping() -> None:
-            display.say(f"what is done is kept, and {GO_ON}", label="stopping")
-
-        def on_progress(now: EmbedProgress) -> None:
-            interrupts.rearm()
-            display.update(EmbedMoment(now))
-
-        with display, stopping_on_interrupt(stop, say_stopping) as interrupts:
-            try:
-                report = run_embed(settings, request, on_progress, stop)
-            except EmbedInterrupted as interrupted:
-                raise KeyboardInterrupt(_how_far(interrupted)) from interrupted
-        if report.status is JobStatus.FAILED:
-            raise IntegrityError(report.error or f"job {report.job_id} failed", hint=GO_ON)
+        report = run_of_call(
+            lambda on_progress, stop: run_embed(settings, request, on_progress, stop),
+            EmbedMoment,
+            progress=progress,
+            stopped=EmbedInterrupted,
+            how_far=_how_far,
+        )
         return EmbedResult(report, settings, made_by)
 
 
@@ -169,7 +153,4 @@ def _how_far(interrupted: EmbedInterrupted) -> str:
         return f"interrupted: {GO_ON}"
     texts = report.texts
     done = texts.embedded + texts.cached + texts.failed
-    return (
-        f"interrupted: {done:,} of {texts.read:,} texts are done and kept "
-        f"(job {report.job_id}); {GO_ON}"
-    )
+    return kept(report.job_id, done, texts.read, "texts")

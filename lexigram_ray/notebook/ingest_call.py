@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -11,16 +10,12 @@ from lexigram_ray.cli.given_paths import check_paths
 from lexigram_ray.cli.ingest_progress import IngestMoment
 from lexigram_ray.core.call_settings import settings_of
 from lexigram_ray.core.config import WorkersConfig, load_config
-from lexigram_ray.core.errors import IntegrityError, UsageError
-from lexigram_ray.core.types import JobStatus
-from lexigram_ray.notebook.bar import display_for
-from lexigram_ray.notebook.calls import GO_ON
+from lexigram_ray.core.errors import UsageError
 from lexigram_ray.notebook.hints import hints_shown
 from lexigram_ray.notebook.ingest_result import IngestResult
-from lexigram_ray.notebook.interrupt import stopping_on_interrupt
+from lexigram_ray.notebook.shown_run import GO_ON, kept, run_of_call
 
 if TYPE_CHECKING:
-    from lexigram_ray.jobs.report import Progress
     from lexigram_ray.jobs.run import Interrupted
 
 
@@ -88,23 +83,13 @@ def ingest(
             retry_failed=retry_failed,
             address=address,
         )
-        stop = threading.Event()
-        display = display_for(progress)
-
-        def say_stopping() -> None:
-            display.say(f"what is done is kept, and {GO_ON}", label="stopping")
-
-        def on_progress(now: Progress) -> None:
-            interrupts.rearm()
-            display.update(IngestMoment(now))
-
-        with display, stopping_on_interrupt(stop, say_stopping) as interrupts:
-            try:
-                report = run_ingest(settings, request, on_progress, stop)
-            except Interrupted as interrupted:
-                raise KeyboardInterrupt(_how_far(interrupted)) from interrupted
-        if report.status is JobStatus.FAILED:
-            raise IntegrityError(report.error or f"job {report.job_id} failed", hint=GO_ON)
+        report = run_of_call(
+            lambda on_progress, stop: run_ingest(settings, request, on_progress, stop),
+            IngestMoment,
+            progress=progress,
+            stopped=Interrupted,
+            how_far=_how_far,
+        )
         return IngestResult(report, settings)
 
 
@@ -132,7 +117,4 @@ def _how_far(interrupted: Interrupted) -> str:
         return f"interrupted: {GO_ON}"
     documents = report.documents
     done = documents.ingested + documents.unchanged + documents.skipped + documents.failed
-    return (
-        f"interrupted: {done:,} of {documents.found:,} documents are done and kept "
-        f"(job {report.job_id}); {GO_ON}"
-    )
+    return kept(report.job_id, done, documents.found, "documents")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import Generator
 from dataclasses import asdict, dataclass
@@ -26,10 +25,10 @@ from lexigram_ray.notebook.bar import display_for
 from lexigram_ray.notebook.cards import embed_card
 from lexigram_ray.notebook.hints import hints_shown
 from lexigram_ray.notebook.ingest_result import IngestResult
-from lexigram_ray.notebook.interrupt import stopping_on_interrupt
 from lexigram_ray.notebook.job_cards import ingest_card, job_card
 from lexigram_ray.notebook.job_watch import JobWatch
 from lexigram_ray.notebook.results import EmbedResult
+from lexigram_ray.notebook.shown_run import run_shown
 
 if TYPE_CHECKING:
     from lexigram_ray.cli.moment import Moment
@@ -184,21 +183,17 @@ class JobHandle:
 
         if self.is_over:
             return self
-        stop = threading.Event()
-        display = display_for(progress)
-
-        def say_stopping() -> None:
-            display.say("what is done is kept, and the job can be resumed", label="stopping")
-
-        def on_progress(now: Progress | EmbedProgress) -> None:
-            interrupts.rearm()
-            display.update(_moment_of(now))
-
-        with hints_shown(), display, stopping_on_interrupt(stop, say_stopping) as interrupts:
-            try:
-                run_job(self._config, self.job_id, stop=stop, on_progress=on_progress)
-            except Stopped as stopped:
-                raise KeyboardInterrupt(str(stopped)) from stopped
+        with hints_shown():
+            run_shown(
+                lambda on_progress, stop: run_job(
+                    self._config, self.job_id, stop=stop, on_progress=on_progress
+                ),
+                _moment_of,
+                progress=progress,
+                stopping="what is done is kept, and the job can be resumed",
+                stopped=Stopped,
+                how_far=str,
+            )
         return self
 
     def cancel(self) -> JobHandle:

@@ -9,18 +9,16 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from lexigram_ray.jobs.embed_report import EmbedReport
 from lexigram_ray.notebook.cards import embed_card, hits_table
+from lexigram_ray.notebook.run_result import RunResult
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from lexigram_ray.core.config import WorkersConfig
     from lexigram_ray.core.protocols import EmbeddingProvider
-    from lexigram_ray.core.types import JobStatus
-    from lexigram_ray.jobs.embed_report import EmbedReport
-    from lexigram_ray.jobs.report import Problem
     from lexigram_ray.jobs.searching import SearchReport
-    from lexigram_ray.vectors.search import Hit, SearchMode
+    from lexigram_ray.vectors.search import Hit
 
 HITS_SCHEMA = pa.schema(
     [
@@ -40,31 +38,14 @@ HITS_SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class EmbedResult:
+class EmbedResult(RunResult[EmbedReport]):
     """How an embedding ended.
 
     Attributes:
         report: All that is known of it; `report.to_dict()` is what `--json` prints.
     """
 
-    report: EmbedReport
-    _config: WorkersConfig = field(repr=False)
     _provider: EmbeddingProvider | None = field(default=None, repr=False)
-
-    @property
-    def job_id(self) -> str:
-        """The job's id."""
-        return self.report.job_id
-
-    @property
-    def collection(self) -> str:
-        """The collection's name."""
-        return self.report.collection
-
-    @property
-    def status(self) -> JobStatus:
-        """`completed`, or `cancelled` when somebody cancelled the job."""
-        return self.report.status
 
     @property
     def read(self) -> int:
@@ -86,49 +67,16 @@ class EmbedResult:
         """Texts that could not be embedded; see `problems`."""
         return self.report.texts.failed
 
-    @property
-    def rows(self) -> int:
-        """Rows of the collection afterwards."""
-        return self.report.rows
+    def _made_by(self) -> EmbeddingProvider | None:
+        return self._provider
 
-    @property
-    def duration_seconds(self) -> float:
-        """Seconds that the call took."""
-        return self.report.duration_seconds
-
-    @property
-    def problems(self) -> list[Problem]:
-        """Each row that failed, and why."""
-        return list(self.report.problems)
-
-    def search(
-        self,
-        query: str,
-        *,
-        limit: int = 10,
-        mode: SearchMode = "hybrid",
-        where: str | None = None,
-    ) -> SearchResult:
-        """Search the collection; see `lexigram_ray.search`."""
-        from lexigram_ray.notebook.calls import search
-
-        return search(
-            query,
-            collection=self.collection,
-            limit=limit,
-            mode=mode,
-            where=where,
-            provider=self._provider,
-            config=self._config,
-        )
-
-    def __repr__(self) -> str:
-        return (
-            f"EmbedResult(collection={self.collection!r}, status={self.status.value!r}, "
-            f"read={self.read}, embedded={self.embedded}, cached={self.cached}, "
-            f"failed={self.failed}, rows={self.rows}, "
-            f"duration_seconds={self.duration_seconds:.3f}, job_id={self.job_id!r})"
-        )
+    def _counts(self) -> dict[str, int]:
+        return {
+            "read": self.read,
+            "embedded": self.embedded,
+            "cached": self.cached,
+            "failed": self.failed,
+        }
 
     def _repr_html_(self) -> str:
         return embed_card(self.report)

@@ -141,14 +141,11 @@ class MaintenanceResult:
         metadata: dict[str, Any] | None = None,
     ) -> MaintenanceResult:
         """Return the result of a run that ends well now."""
-        completed_at = datetime.now(UTC)
-        return cls(
-            task_name=task_name,
-            task_type=task_type,
-            status=MaintenanceStatus.COMPLETED,
-            started_at=started_at,
-            completed_at=completed_at,
-            duration_seconds=_seconds_between(started_at, completed_at),
+        return cls._ending_now(
+            task_name,
+            task_type,
+            started_at,
+            MaintenanceStatus.COMPLETED,
             items_processed=items_processed,
             items_deleted=items_deleted,
             metadata=metadata or {},
@@ -163,15 +160,28 @@ class MaintenanceResult:
         error: str,
     ) -> MaintenanceResult:
         """Return the result of a run that fails now."""
+        return cls._ending_now(
+            task_name, task_type, started_at, MaintenanceStatus.FAILED, error=error
+        )
+
+    @classmethod
+    def _ending_now(
+        cls,
+        task_name: str,
+        task_type: MaintenanceTaskType,
+        started_at: datetime,
+        status: MaintenanceStatus,
+        **facts: Any,
+    ) -> MaintenanceResult:
         completed_at = datetime.now(UTC)
         return cls(
             task_name=task_name,
             task_type=task_type,
-            status=MaintenanceStatus.FAILED,
+            status=status,
             started_at=started_at,
             completed_at=completed_at,
             duration_seconds=_seconds_between(started_at, completed_at),
-            error=error,
+            **facts,
         )
 
     def to_dict(self) -> dict[str, Any]:

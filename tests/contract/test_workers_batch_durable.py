@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,8 @@ import numpy as np
 import pytest
 
 from lexigram_ray.core.config import load_config
-from lexigram_ray.core.types import DEFAULT_MODEL, JobStatus
+from lexigram_ray.core.types import JobStatus
 from lexigram_ray.embedding.adapters import as_provider
-from lexigram_ray.embedding.engine import load_provider
-from lexigram_ray.embedding.models import describe_model
 from lexigram_ray.jobs.embed_run import EmbedInterrupted
 from lexigram_ray.jobs.foreign_jobs import embed_here
 from lexigram_ray.jobs.records import LOST
@@ -33,38 +30,18 @@ from lexigram_ray.workers import (
     WorkerJobCompletedHook,
     subscribe,
 )
+from tests.ready_state import converted_models, state
 from tests.small_models import save_small_model
 from tests.tables import read as table_of
 from tests.tables import rows_of, vectors
-from tests.workers_batch import Chunk, Rows, Vectors, chunks, ended
+from tests.workers_batch import Chunk, chunks
+from tests.workers_doubles import Rows, Vectors, ended, hooks
+
+__all__ = ["converted_models", "hooks", "state"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 CHILD = Path(__file__).with_name("workers_batch_child.py")
-
-
-@pytest.fixture(scope="module")
-def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    model = describe_model(DEFAULT_MODEL, precision="auto", models_dir=folder)
-    load_provider(model, models_dir=folder).embed_query("warm")
-    return folder
-
-
-@pytest.fixture
-def state(tmp_path: Path, converted: Path) -> Path:
-    folder = tmp_path / "state"
-    folder.mkdir()
-    (folder / "models").symlink_to(converted)
-    return folder
-
-
-@pytest.fixture
-def hooks() -> Iterator[list[WorkerHook]]:
-    told: list[WorkerHook] = []
-    end = subscribe(WorkerHook, told.append)
-    yield told
-    end()
 
 
 def child(state: Path, *more: str) -> subprocess.Popen[str]:

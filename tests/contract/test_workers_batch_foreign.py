@@ -32,7 +32,8 @@ from lexigram_ray.workers import (
     ProgressTracker,
 )
 from tests.tables import rows_of
-from tests.workers_batch import Chunk, Rows, Vectors, chunks, ended
+from tests.workers_batch import Chunk, chunks
+from tests.workers_doubles import Rows, Vectors, ended
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import Any
 from unittest.mock import AsyncMock, MagicMock
 
 import pytest
@@ -22,8 +21,7 @@ from lexigram_ray.workers.dlq import DeadLetterQueueWorker, ErrorClassifier
 from lexigram_ray.workers.dlq.classifier import Rule
 from lexigram_ray.workers.protocols import HealthStatus
 from lexigram_ray.workers.types import DLQItem, DLQStats, FailureCategory
-
-T = TypeVar("T")
+from tests.workers_doubles import run, until
 
 SHOWN = {
     "job_id",
@@ -38,10 +36,6 @@ SHOWN = {
     "can_retry",
     "metadata",
 }
-
-
-def run(test: Coroutine[Any, Any, T]) -> T:
-    return asyncio.run(asyncio.wait_for(test, 60))
 
 
 def a_job(job_id: str = "job-1", **changes: Any) -> Any:
@@ -64,16 +58,6 @@ def a_queue(answer: object = None) -> AsyncMock:
     queue = AsyncMock()
     queue.enqueue.return_value = Ok("job-2") if answer is None else answer
     return queue
-
-
-async def until(holds: Callable[[], Any], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while True:
-        held = holds()
-        if await held if isinstance(held, Awaitable) else held:
-            return
-        assert time.monotonic() < deadline, "it did not happen in time"
-        await asyncio.sleep(0.02)
 
 
 async def never(*_: object) -> None:

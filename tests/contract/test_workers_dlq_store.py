@@ -7,10 +7,10 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import Any
 from unittest.mock import AsyncMock
 
 import pytest
@@ -29,8 +29,8 @@ from lexigram_ray.workers.dlq import DeadLetterQueueWorker
 from lexigram_ray.workers.protocols import HealthStatus, TaskQueueProtocol
 from lexigram_ray.workers.types import DLQItem
 from tests.job_data import ended, ingest_spec, submitted
+from tests.workers_doubles import run, until
 
-T = TypeVar("T")
 EVERY = LetterFilter(statuses=tuple(LetterStatus))
 
 # A process that fails a document for good, and is killed.
@@ -58,20 +58,6 @@ import asyncio, json, sys
 from lexigram_ray.workers import DeadLetterQueueWorker
 print(json.dumps(asyncio.run(DeadLetterQueueWorker(state=sys.argv[1]).get_items())))
 """
-
-
-def run(test: Coroutine[Any, Any, T]) -> T:
-    return asyncio.run(asyncio.wait_for(test, 60))
-
-
-async def until(holds: Callable[[], Any], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while True:
-        held = holds()
-        if await held if isinstance(held, Awaitable) else held:
-            return
-        assert time.monotonic() < deadline, "it did not happen in time"
-        await asyncio.sleep(0.05)
 
 
 def python(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:

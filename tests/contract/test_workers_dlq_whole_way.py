@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import Any
 
 import lance
 import pytest
@@ -21,8 +19,7 @@ from lexigram_ray.workers.dlq import DeadLetterQueueWorker
 from lexigram_ray.workers.document_ingestion.worker import DocumentIngestionWorker
 from tests.documents import docx_file, truncated_docx
 from tests.misbehaving_server import MODEL, MisbehavingServer, error, running
-
-T = TypeVar("T")
+from tests.workers_doubles import Rows, run, until
 
 
 @dataclass
@@ -60,36 +57,6 @@ class PlainQueue:
 
     async def dequeue(self) -> object | None:
         return self.tasks.pop(0) if self.tasks else None
-
-
-class VectorStore:
-    """The caller's own: keeps what it is given."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    async def add_texts(
-        self,
-        texts: list[str],
-        embeddings: list[list[float]] | None = None,
-        metadatas: list[dict[str, Any]] | None = None,
-        collection_name: str | None = None,
-    ) -> None:
-        self.texts += texts
-
-
-def run(test: Coroutine[Any, Any, T]) -> T:
-    return asyncio.run(asyncio.wait_for(test, 120))
-
-
-async def until(holds: Callable[[], Any], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while True:
-        held = holds()
-        if await held if isinstance(held, Awaitable) else held:
-            return
-        assert time.monotonic() < deadline, "it did not happen in time"
-        await asyncio.sleep(0.05)
 
 
 async def items_of(letters: DeadLetterQueueWorker, count: int) -> list[dict[str, Any]]:
@@ -131,7 +98,7 @@ def test_fault_03_a_failed_embedding_of_a_queue_is_mended_and_retried(
     config: WorkersConfig, make_queue: Callable[[], Any]
 ) -> None:
     async def test() -> None:
-        provider, vectors, queue = Provider(), VectorStore(), make_queue()
+        provider, vectors, queue = Provider(), Rows(), make_queue()
         letters = DeadLetterQueueWorker(queue, config=config)
         worker = BatchEmbeddingWorker(vectors, provider, queue, config=config, on_failure=letters)
         await letters.start()
@@ -154,7 +121,7 @@ def test_fault_03_a_failed_embedding_of_a_queue_is_mended_and_retried(
         assert sorted(vectors.texts) == ["A cat", "An owl"]
         assert (await letters.get_stats()).retried_count == 2
 
-    run(test())
+    run(test(), 120)
 
 
 def test_fault_03_a_failed_embedding_is_retried_by_itself_into_our_collections(
@@ -175,14 +142,14 @@ def test_fault_03_a_failed_embedding_is_retried_by_itself_into_our_collections(
 
         assert texts_in(config, "docs") == ["An owl"]
 
-    run(test())
+    run(test(), 120)
 
 
 def test_fault_03_a_failed_document_of_a_queue_is_mended_and_retried(
     config: WorkersConfig, tmp_path: Path
 ) -> None:
     async def test() -> None:
-        queue, vectors = MemoryQueue(), VectorStore()
+        queue, vectors = MemoryQueue(), Rows()
         letters = DeadLetterQueueWorker(queue)
         worker = DocumentIngestionWorker(
             vectors, queue, config=config, embedding_provider=_mended(), on_failure=letters
@@ -201,7 +168,7 @@ def test_fault_03_a_failed_document_of_a_queue_is_mended_and_retried(
 
         assert vectors.texts
 
-    run(test())
+    run(test(), 120)
 
 
 def test_a_failed_document_is_retried_with_the_parser_that_it_came_with(
@@ -218,7 +185,7 @@ def test_a_failed_document_is_retried_with_the_parser_that_it_came_with(
             return SimpleNamespace(content=f"{file_path.name}, parsed", metadata={})
 
     async def test() -> None:
-        parser, vectors = Parser(), VectorStore()
+        parser, vectors = Parser(), Rows()
         letters = DeadLetterQueueWorker(config=config)
         worker = DocumentIngestionWorker(
             vectors, config=config, embedding_provider=_mended(), on_failure=letters
@@ -236,7 +203,7 @@ def test_a_failed_document_is_retried_with_the_parser_that_it_came_with(
 
         assert vectors.texts == ["report.txt, parsed"]
 
-    run(test())
+    run(test(), 120)
 
 
 # -- Durable jobs ----------------------------------------------------------------------------------
@@ -261,7 +228,7 @@ def test_fault_03_a_failed_durable_embedding_is_mended_and_retried(tmp_path: Pat
         assert texts_in(config, "docs") == ["An owl"]
 
     with running() as server:
-        run(test(server))
+        run(test(server), 120)
 
 
 def test_fault_03_a_failed_durable_document_is_mended_and_retried(tmp_path: Path) -> None:
@@ -284,7 +251,7 @@ def test_fault_03_a_failed_durable_document_is_mended_and_retried(tmp_path: Path
         assert texts_in(config, "docs")
 
     with running() as server:
-        run(test(server))
+        run(test(server), 120)
 
 
 async def _has_failed(letters: DeadLetterQueueWorker, times: int) -> bool:

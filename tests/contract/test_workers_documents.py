@@ -7,7 +7,6 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,7 @@ import pytest
 
 from lexigram_ray.core.config import load_config
 from lexigram_ray.core.errors import CollectionMismatchError, ConfigError, UsageError
-from lexigram_ray.core.types import DEFAULT_MODEL, JobStatus
-from lexigram_ray.embedding.engine import load_provider
-from lexigram_ray.embedding.models import describe_model
+from lexigram_ray.core.types import JobStatus
 from lexigram_ray.jobs.letter_records import LetterFilter
 from lexigram_ray.jobs.memory_queue import MemoryQueue
 from lexigram_ray.jobs.records import LOST
@@ -27,44 +24,24 @@ from lexigram_ray.jobs.store import Store
 from lexigram_ray.runtime.resume import run_job
 from lexigram_ray.workers.adapters import LoaderWorkerBridge
 from lexigram_ray.workers.document_ingestion import DocumentIngestionWorker, IngestionStatus
-from lexigram_ray.workers.hooks import WorkerHook, WorkerJobCompletedHook, subscribe
+from lexigram_ray.workers.hooks import WorkerHook, WorkerJobCompletedHook
 from lexigram_ray.workers.protocols import DurableTaskQueue, HealthStatus
 from tests.documents import PAGES
+from tests.ready_state import converted_models, state
 from tests.tables import rows_of
-from tests.workers_documents import PROSE, UpperCase, Vectors, ended, written
+from tests.workers_documents import PROSE, UpperCase, Vectors, written
+from tests.workers_doubles import ended, hooks
 
 CHILD = Path(__file__).with_name("workers_documents_child.py")
 
+__all__ = ["converted_models", "hooks", "state"]
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-
-
-@pytest.fixture(scope="module")
-def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    model = describe_model(DEFAULT_MODEL, precision="auto", models_dir=folder)
-    load_provider(model, models_dir=folder).embed_query("warm")
-    return folder
-
-
-@pytest.fixture
-def state(tmp_path: Path, converted: Path) -> Path:
-    folder = tmp_path / "state"
-    folder.mkdir()
-    (folder / "models").symlink_to(converted)
-    return folder
 
 
 @pytest.fixture
 def files(tmp_path: Path) -> dict[str, Path]:
     return written(tmp_path / "files")
-
-
-@pytest.fixture
-def hooks() -> Iterator[list[WorkerHook]]:
-    told: list[WorkerHook] = []
-    end = subscribe(WorkerHook, told.append)
-    yield told
-    end()
 
 
 def of_document(state: Path, document_id: str, collection: str = "docs") -> list[dict[str, Any]]:

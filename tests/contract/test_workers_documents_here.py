@@ -22,7 +22,8 @@ from lexigram_ray.workers.document_ingestion import (
 )
 from lexigram_ray.workers.hooks import WorkerHook, subscribe
 from lexigram_ray.workers.protocols import HealthStatus
-from tests.workers_documents import PROSE, Rows, UpperCase, Vectors, ended, written
+from tests.workers_documents import PROSE, UpperCase, Vectors, written
+from tests.workers_doubles import Rows, ended
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 

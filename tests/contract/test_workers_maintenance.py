@@ -20,7 +20,8 @@ from lexigram_ray.workers.constants import MAX_HISTORY_SIZE
 from lexigram_ray.workers.exceptions import MaintenanceError
 from lexigram_ray.workers.maintenance import MaintenanceWorker, _handler_call
 from lexigram_ray.workers.types import MaintenanceResult, MaintenanceStatus, MaintenanceTaskType
-from tests.maintenance_tasks import WallClock, until
+from tests.maintenance_tasks import WallClock
+from tests.workers_doubles import until
 
 CACHE = MaintenanceTaskType.CACHE_CLEANUP
 NEVER = "0 0 29 2 *"

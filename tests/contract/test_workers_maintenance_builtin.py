@@ -30,7 +30,7 @@ from lexigram_ray.workers.types import MaintenanceStatus, MaintenanceTaskType
 from tests.collections_data import SETTINGS, documents
 from tests.contract.store_data import claimed, result
 from tests.fakes import HashingProvider
-from tests.maintenance_tasks import until
+from tests.workers_doubles import until
 
 PROVIDER = HashingProvider(16)
 

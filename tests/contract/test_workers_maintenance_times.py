@@ -14,7 +14,8 @@ import pytest
 from lexigram_ray.workers.maintenance import MaintenanceWorker, _scheduling
 from lexigram_ray.workers.protocols import HealthStatus
 from lexigram_ray.workers.types import MaintenanceStatus, MaintenanceTaskType
-from tests.maintenance_tasks import PATIENCE_SECONDS, WallClock, until
+from tests.maintenance_tasks import PATIENCE_SECONDS, WallClock
+from tests.workers_doubles import until
 
 CACHE = MaintenanceTaskType.CACHE_CLEANUP
 LOOK_SECONDS = 0.01

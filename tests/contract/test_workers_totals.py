@@ -12,8 +12,7 @@ from lexigram_ray.workers import (
     EmbeddingStatus,
     ProgressTracker,
 )
-
-FINAL = (EmbeddingStatus.COMPLETED, EmbeddingStatus.FAILED)
+from tests.workers_doubles import ended
 
 
 class Provider:
@@ -28,15 +27,6 @@ class Store:
 
     async def add_texts(self, texts: list[str], **kept: Any) -> None:
         await asyncio.sleep(0)
-
-
-async def ended(worker: BatchEmbeddingWorker, job_id: str) -> BatchEmbeddingProgress:
-    async with asyncio.timeout(60):
-        while True:
-            progress = await worker.get_progress(job_id)
-            if progress is not None and progress.status in FINAL:
-                return progress
-            await asyncio.sleep(0.02)
 
 
 def test_fault_07_running_totals_are_set_and_never_added() -> None:

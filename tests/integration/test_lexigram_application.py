@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,6 +20,8 @@ from lexigram_ray.workers.document_ingestion import DocumentIngestionWorker, Ing
 from lexigram_ray.workers.maintenance import MaintenanceWorker
 from lexigram_ray.workers.module import WorkersModule
 from tests.framework_logging import logging_as_before
+from tests.workers_batch import Chunk
+from tests.workers_doubles import Rows, ended
 
 pytest.importorskip("lexigram.app")
 
@@ -55,18 +56,6 @@ async def running(*modules: Any, **options: Any) -> AsyncIterator[Application]:
         yield application
 
 
-async def ended(worker: DocumentIngestionWorker, job_id: str) -> IngestionStatus:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        progress = await worker.get_progress(job_id)
-        assert progress is not None
-        if progress.status in (IngestionStatus.COMPLETED, IngestionStatus.FAILED):
-            assert progress.error is None
-            return progress.status
-        await asyncio.sleep(0.1)
-    raise AssertionError("the ingestion did not end")
-
-
 def our_threads(before: set[threading.Thread]) -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread not in before]
 
@@ -85,7 +74,7 @@ def test_an_application_resolves_all_workers_ingests_and_shuts_down_clean(
             health = await application.readiness()
             ingestion = await application.container.resolve(DocumentIngestionWorker)
             job_id = await ingestion.ingest_document("tides", docs / "tides.md", "port")
-            status = await ended(ingestion, job_id)
+            status = (await ended(ingestion, job_id)).status
         await asyncio.sleep(0)
         return [type(each).__name__ for each in workers], status, health, len(asyncio.all_tasks())
 
@@ -135,28 +124,13 @@ class ThingsModule(Module):
     """Exports them to whoever imports it, which the workers' module does not."""
 
 
-class Store:
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    async def add_texts(
-        self,
-        texts: list[str],
-        embeddings: list[list[float]] | None = None,
-        metadatas: list[dict[str, Any]] | None = None,
-        collection_name: str | None = None,
-    ) -> list[str]:
-        self.texts += texts
-        return texts
-
-
 class Client:
     async def embed(self, texts: list[str]) -> list[list[float]]:
         return [[1.0, float(len(text))] for text in texts]
 
 
 def test_what_another_module_binds_is_used(state: Path, docs: Path) -> None:
-    store, client = Store(), Client()
+    store, client = Rows(), Client()
     bound = {VectorStoreProtocol: store, EmbeddingClientProtocol: client}
     things = DynamicModule(module=ThingsModule, providers=[Things(bound)], exports=list(bound))
     config = WorkersConfig(state_dir=state)
@@ -167,7 +141,7 @@ def test_what_another_module_binds_is_used(state: Path, docs: Path) -> None:
             batch = await application.container.resolve(BatchEmbeddingWorker)
             ingestion = await application.container.resolve(DocumentIngestionWorker)
             job_id = await ingestion.ingest_document("bread", docs / "bread.md", "port")
-            await ended(ingestion, job_id)
+            assert (await ended(ingestion, job_id)).error is None
             return batch, ingestion
 
     batch, ingestion = asyncio.run(live())
@@ -209,16 +183,10 @@ class Picky(Client):
         return await super().embed(texts)
 
 
-class Chunk:
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.metadata: dict[str, Any] = {}
-
-
 def test_both_workers_share_one_queue_and_failures_reach_the_dead_letter_worker(
     state: Path, docs: Path
 ) -> None:
-    store, tasks = Store(), Tasks()
+    store, tasks = Rows(), Tasks()
     bound = {
         VectorStoreProtocol: store,
         EmbeddingClientProtocol: Picky(),

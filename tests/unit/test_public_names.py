@@ -81,18 +81,34 @@ def test_every_public_name_is_there_and_explained(name: str) -> None:
     assert isinstance(value, str) or inspect.getdoc(value)
 
 
-@pytest.mark.parametrize("package", [lexigram_ray, lexigram_ray.workers])
-def test_the_type_checker_and_the_interpreter_see_the_same_names(package: ModuleType) -> None:
-    imports = (node for node in ast.walk(ast.parse(inspect.getsource(package))))
+@pytest.mark.parametrize(
+    ("package", "all_of"),
+    [(lexigram_ray, {"*": "lexigram_ray.workers"}), (lexigram_ray.workers, {})],
+)
+def test_the_type_checker_and_the_interpreter_see_the_same_names(
+    package: ModuleType, all_of: dict[str, str]
+) -> None:
+    [for_checkers] = (
+        node for node in ast.parse(inspect.getsource(package)).body if isinstance(node, ast.If)
+    )
     for_types = {
         alias.name: node.module
-        for node in imports
-        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("lexigram_ray")
+        for node in for_checkers.body
+        if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
+    of_others = {name for module in all_of.values() for name in sys.modules[module].__all__}
 
-    assert set(package._HOMES) == set(package.__all__) - {"__version__"}
-    assert for_types == package._HOMES
+    assert for_types == package._HOMES | all_of
+    assert of_others.isdisjoint(package._HOMES)
+    assert {*package._HOMES, *of_others} == {*package.__all__} - {"__version__"}
+
+
+def test_a_star_imports_every_public_name() -> None:
+    names: dict[str, object] = {}
+    exec("from lexigram_ray import *", names)
+
+    assert {*lexigram_ray.__all__} == {*names} - {"__builtins__"}
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:

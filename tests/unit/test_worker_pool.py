@@ -17,6 +17,7 @@ from lexigram_ray.jobs import message_work, worker_pool
 from lexigram_ray.jobs.foreign_queue import ForeignQueue, Message
 from lexigram_ray.jobs.memory_queue import MemoryQueue
 from lexigram_ray.jobs.worker_pool import WorkerPool
+from tests.workers_doubles import until
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -32,13 +33,6 @@ def hooks():
     end = subscribe(WorkerHook, lambda hook: told.append(hook.event_id))
     yield told
     end()
-
-
-async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to that"
-        await asyncio.sleep(0.01)
 
 
 async def with_pool(

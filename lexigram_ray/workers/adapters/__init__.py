@@ -26,23 +26,19 @@ __all__ = [
 ]
 
 _HOMES = {
-    "HAS_LEX_TASKS": "tasks_adapter",
-    "IngestionError": "rag_adapter",
-    "IngestionReport": "rag_adapter",
-    "LexigramTasksAdapter": "tasks_adapter",
-    "LoaderWorkerBridge": "loader_worker",
-    "RAGIngestionAdapter": "rag_adapter",
+    "HAS_LEX_TASKS": ".tasks_adapter",
+    "IngestionError": ".rag_adapter",
+    "IngestionReport": ".rag_adapter",
+    "LexigramTasksAdapter": ".tasks_adapter",
+    "LoaderWorkerBridge": ".loader_worker",
+    "RAGIngestionAdapter": ".rag_adapter",
 }
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+    from lexigram_ray._lazy import looked_up
 
-    value: object = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+    return looked_up(__name__, _HOMES, name)
 
 
 def __dir__() -> list[str]:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from lexigram_ray.jobs.chunk_rows import chunk_dict
+from lexigram_ray.workers._json_ready import JsonReady
 
 if TYPE_CHECKING:
     from lexigram_ray.workers.protocols import ChunkProtocol
@@ -155,7 +156,7 @@ class BatchEmbeddingProgress:
 
 
 @dataclass
-class BatchEmbeddingResult:
+class BatchEmbeddingResult(JsonReady):
     """How a batch embedding job ended.
 
     Attributes:
@@ -207,15 +208,3 @@ class BatchEmbeddingResult:
             error=error,
             metadata=metadata or {},
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the facts, ready for JSON."""
-        return {
-            "job_id": self.job_id,
-            "success": self.success,
-            "embeddings_generated": self.embeddings_generated,
-            "cache_hits": self.cache_hits,
-            "duration_seconds": self.duration_seconds,
-            "error": self.error,
-            "metadata": self.metadata,
-        }

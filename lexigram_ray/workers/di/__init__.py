@@ -11,12 +11,9 @@ __all__ = ["WorkersProvider"]
 
 
 def __getattr__(name: str) -> object:
-    if name != "WorkersProvider":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from lexigram_ray.workers.di.provider import WorkersProvider
+    from lexigram_ray._lazy import looked_up
 
-    globals()[name] = WorkersProvider
-    return WorkersProvider
+    return looked_up(__name__, {"WorkersProvider": ".provider"}, name)
 
 
 def __dir__() -> list[str]:

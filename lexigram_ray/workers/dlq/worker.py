@@ -58,6 +58,9 @@ class DeadLetterQueueWorker:
         state: Where all state is kept, instead of where the configuration says.
         drain_seconds: How long `stop` waits for what is under way.
 
+    Attributes:
+        dead_letter_count: Failures that `add_failed_job` has taken.
+
     Raises:
         UsageError: A number is out of range.
         ConfigError: A setting is unknown or wrong.
@@ -82,6 +85,7 @@ class DeadLetterQueueWorker:
         self.check_interval = check_interval
         self.max_retries = max_retries
         self.base_backoff = base_backoff
+        self.dead_letter_count = 0
         self._drain_seconds = drain_seconds
         self._handler: NotificationHandler | None = None
         self._maker = BookMaker(
@@ -145,6 +149,7 @@ class DeadLetterQueueWorker:
             DLQError: It has no id or name, or the store does not know it.
         """
         await (await self._book_of(queue)).add(job, error)
+        self.dead_letter_count += 1
 
     async def job_succeeded(self, job_id: str, job: JobProtocol | Any = None) -> bool:
         """Let go of the item of a job that was done after all.

@@ -37,27 +37,23 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Document": "types",
-    "DocumentIngestionJob": "types",
-    "DocumentIngestionWorker": "worker",
-    "DocumentParser": "parser",
-    "DocumentProcessor": "processor",
-    "IngestionProgress": "types",
-    "IngestionResult": "types",
-    "IngestionStatus": "types",
-    "ProgressTracker": "progress",
-    "UniversalDocumentParser": "parser",
+    "Document": ".types",
+    "DocumentIngestionJob": ".types",
+    "DocumentIngestionWorker": ".worker",
+    "DocumentParser": ".parser",
+    "DocumentProcessor": ".processor",
+    "IngestionProgress": ".types",
+    "IngestionResult": ".types",
+    "IngestionStatus": ".types",
+    "ProgressTracker": ".progress",
+    "UniversalDocumentParser": ".parser",
 }
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+    from lexigram_ray._lazy import looked_up
 
-    value: object = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+    return looked_up(__name__, _HOMES, name)
 
 
 def __dir__() -> list[str]:

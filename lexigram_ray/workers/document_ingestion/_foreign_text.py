@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,12 +29,12 @@ async def parsed_by(parser: Any, path: Path) -> ParsedDocument:
         Exception: Whatever it raised.
     """
     name = type(parser).__qualname__
-    parse = getattr(parser, "parse", None)
-    if not callable(parse):
-        raise ConfigError(
-            f"{name} is no document parser: it has no parse",
-            hint="give it `async parse(path)` that returns Document(content, metadata)",
-        )
+    parse = _method(
+        parser,
+        "parse",
+        "document parser",
+        hint="give it `async parse(path)` that returns Document(content, metadata)",
+    )
     document = await call(parse, path)
     content = document if isinstance(document, str) else getattr(document, "content", None)
     if not isinstance(content, str):
@@ -66,12 +66,12 @@ async def cut_by(chunker: Any, parsed: ParsedDocument) -> tuple[Chunk, ...]:
         Exception: Whatever it raised.
     """
     name = type(chunker).__qualname__
-    chunk = getattr(chunker, "chunk", None)
-    if not callable(chunk):
-        raise ConfigError(
-            f"{name} is no chunker: it has no chunk",
-            hint="give it `chunk(text, metadata)` that returns chunks with text and metadata",
-        )
+    chunk = _method(
+        chunker,
+        "chunk",
+        "chunker",
+        hint="give it `chunk(text, metadata)` that returns chunks with text and metadata",
+    )
     found = await call(chunk, parsed.text, metadata=dict(parsed.metadata))
     if not isinstance(found, Iterable):
         raise ParseFailedError(f"{name}.chunk returned {type(found).__name__}, which is no list")
@@ -103,6 +103,13 @@ async def cut_by(chunker: Any, parsed: ParsedDocument) -> tuple[Chunk, ...]:
         )
         begin = start + 1 if at >= 0 else begin
     return tuple(passages)
+
+
+def _method(thing: Any, name: str, what: str, *, hint: str) -> Callable[..., Any]:
+    method = getattr(thing, name, None)
+    if not callable(method):
+        raise ConfigError(f"{type(thing).__qualname__} is no {what}: it has no {name}", hint=hint)
+    return method
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lexigram_ray.workers._json_ready import JsonReady
 from lexigram_ray.workers.protocols import ChunkingConfigDict
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ class IngestionProgress:
 
 
 @dataclass
-class IngestionResult:
+class IngestionResult(JsonReady):
     """How a document's ingestion ended.
 
     Attributes:
@@ -212,14 +213,3 @@ class IngestionResult:
             error=error,
             metadata=metadata or {},
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it ready for JSON."""
-        return {
-            "document_id": self.document_id,
-            "success": self.success,
-            "chunks_created": self.chunks_created,
-            "duration_seconds": self.duration_seconds,
-            "error": self.error,
-            "metadata": self.metadata,
-        }
