@@ -59,7 +59,7 @@ unit: venv-dev ## Unit tests
 
 .PHONY: test
 test: lint ## Set-up, lint, all tests; what a missing system package prevents is skipped, loudly
-	@$(BIN)/python -m pytest tests -n 2 --dist loadfile $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest tests -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 .PHONY: test-deps
 test-deps: ## Debian packages that tests need: documentation, tesseract, poppler, chromium, postgresql

@@ -36,6 +36,11 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
         report.longrepr = f"{collector.nodeid} was skipped, and with CI=true a skip fails: {reason}"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files of slow tests first: of two processes, none is left alone with the last one."""
+    items.sort(key=lambda item: not _is_slow(item))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def no_process_is_left_behind() -> Iterator[None]:
     """Fail a run whose tests have left processes behind."""
@@ -50,6 +55,11 @@ def no_process_is_left_behind() -> Iterator[None]:
 def is_ci() -> bool:
     """Whether this runs where a skip is a failure."""
     return os.environ.get("CI", "").lower() == "true"
+
+
+def _is_slow(item: pytest.Item) -> bool:
+    module = item.getparent(pytest.Module)
+    return module is not None and module.get_closest_marker("slow") is not None
 
 
 def _left_behind(before: set[int]) -> list[str]:

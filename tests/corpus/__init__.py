@@ -1,6 +1,6 @@
 """Debian's documentation packages as a corpus, and twenty questions that it answers.
 
-`make test` ingests debian-policy whole and some hundred named pages of python3-doc; `make bench`
+`make test` ingests debian-policy whole and some seventy named pages of python3-doc; `make bench`
 ingests python3-doc, debian-policy and git-doc whole. Paths in `questions.json` are relative to
 `/usr/share/doc`, so that they name no Python version.
 """

@@ -118,7 +118,7 @@ def test_vectors_agree_with_sentence_transformers(ingested_corpus: IngestedCorpu
     from sentence_transformers import SentenceTransformer
 
     table = ingested_corpus.table(["text", "vector"])
-    sample = table.take(random.Random(20).sample(range(len(table)), 200))
+    sample = table.take(random.Random(20).sample(range(len(table)), 100))
     ours = np.stack(sample["vector"].to_numpy())
     model = SentenceTransformer(str(_model_folder()), device="cpu")
 
