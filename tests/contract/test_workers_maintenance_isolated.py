@@ -16,6 +16,7 @@ import pytest
 from lexigram_ray.workers.maintenance import MaintenanceWorker
 from lexigram_ray.workers.types import MaintenanceResult, MaintenanceStatus, MaintenanceTaskType
 from tests import maintenance_tasks as tasks
+from tests.workers_doubles import until
 
 pytestmark = pytest.mark.slow
 
@@ -86,7 +87,7 @@ def test_one_that_will_not_end_is_killed_with_what_it_has_started(
     assert worker.get_stats()["stuck_runs"] == 0
     pids = [int(pid) for pid in pids_file.read_text().split()]
     # A killed process takes a moment where the machine is busy.
-    asyncio.run(tasks.until(lambda: not any(lives(pid) for pid in pids)))
+    asyncio.run(until(lambda: not any(lives(pid) for pid in pids)))
 
 
 def nested() -> Callable[[], None]:
