@@ -179,7 +179,6 @@ def test_a_second_run_parses_and_embeds_nothing(ingested_corpus: IngestedCorpus)
     assert after["unchanged"] == before["ingested"]
     assert (after["found"], after["ingested"]) == (before["found"], 0)
     assert _reported(second.answer["problems"]) == _reported(first.answer["problems"])
-    assert second.seconds < first.seconds / 50
 
 
 def _by_document(corpus: IngestedCorpus) -> dict[str, list[tuple[str, int, int]]]:
