@@ -18,6 +18,9 @@ from lexigram_ray.runtime.resume import run_job
 from tests.command_line import Result, Terminal, run_cli
 from tests.documents import PAGES, pdf
 from tests.job_data import ended, ingest_spec, submitted
+from tests.ready_state import converted_models, state
+
+__all__ = ["converted_models", "state"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -77,8 +80,10 @@ def items(result: Result) -> list[dict[str, object]]:
     return cast("list[dict[str, object]]", result.object["items"])
 
 
-def test_broken_files_are_dead_letters_until_they_are_mended_and_retried(tmp_path: Path) -> None:
-    state, documents = tmp_path / "state", tmp_path / "documents"
+def test_broken_files_are_dead_letters_until_they_are_mended_and_retried(
+    tmp_path: Path, state: Path
+) -> None:
+    documents = tmp_path / "documents"
     documents.mkdir()
     for number in range(GOOD):
         (documents / f"good-{number}.txt").write_text(f"{number}. {PAGES[number % len(PAGES)]}\n")
@@ -122,8 +127,10 @@ def test_broken_files_are_dead_letters_until_they_are_mended_and_retried(tmp_pat
     assert [letter["resolution"] for letter in closed] == ["succeeded"] * BROKEN
 
 
-def test_a_file_that_is_mended_and_simply_ingested_again_closes_its_letter(tmp_path: Path) -> None:
-    state, document = tmp_path / "state", tmp_path / "report.pdf"
+def test_a_file_that_is_mended_and_simply_ingested_again_closes_its_letter(
+    tmp_path: Path, state: Path
+) -> None:
+    document = tmp_path / "report.pdf"
     document.write_bytes(pdf()[:400])
     failed = run_cli("ingest", document, "-c", "reports", "--json", state=state)
     [letter] = items(run_cli("dlq", "list", "--json", state=state))

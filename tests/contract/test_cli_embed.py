@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.command_line import Result, Terminal, run_cli, start_cli
+from tests.ready_state import converted_models, with_model
 from tests.tables import rows_of
+
+__all__ = ["converted_models"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -53,9 +56,9 @@ def good_rows() -> str:
 
 
 @pytest.fixture(scope="module")
-def office(tmp_path_factory: pytest.TempPathFactory) -> Office:
+def office(tmp_path_factory: pytest.TempPathFactory, converted_models: Path) -> Office:
     root = tmp_path_factory.mktemp("office")
-    table, state = root / "faq.jsonl", root / "state"
+    table, state = root / "faq.jsonl", with_model(root / "state", converted_models)
     bad = line(id="e", text="  ") + line(id="q3", text="A second q3.") + '{"id": "b", "text": \n'
     table.write_text(good_rows() + bad + line(id=None, text="Without an id."))
     first = run_cli("embed", table, "-c", "faq", "--json", state=state)

@@ -22,6 +22,9 @@ from lexigram_ray.runtime.resume import run_job
 from tests.command_line import Result, Terminal, run_cli, start_cli
 from tests.documents import PAGES, pdf
 from tests.job_data import claimed, ingest_spec, ingest_summary, submitted
+from tests.ready_state import converted_models, with_model
+
+__all__ = ["converted_models"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -47,9 +50,10 @@ class Harbour:
 
 
 @pytest.fixture(scope="module")
-def harbour(tmp_path_factory: pytest.TempPathFactory) -> Harbour:
+def harbour(tmp_path_factory: pytest.TempPathFactory, converted_models: Path) -> Harbour:
     root = tmp_path_factory.mktemp("harbour")
-    documents, state, table = root / "documents", root / "state", root / "faq.csv"
+    documents, table = root / "documents", root / "faq.csv"
+    state = with_model(root / "state", converted_models)
     documents.mkdir()
     (documents / "crane.md").write_text(f"# The crane\n\n{PAGES[1]}\n")
     (documents / "fog.txt").write_text(f"{PAGES[2]}\n")

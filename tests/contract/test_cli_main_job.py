@@ -16,10 +16,14 @@ import pytest
 
 from tests.command_line import Result, Terminal, run_cli, start_cli
 from tests.documents import PAGES, TITLE, pdf
+from tests.ready_state import converted_models, state
+
+__all__ = ["converted_models", "state"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 ESCAPE = "\x1b"
+MANY = 90
 NOTES = {
     "crane.md": f"# The crane\n\n{PAGES[1]}\n",
     "fog.txt": f"{PAGES[2]}\n",
@@ -333,16 +337,15 @@ def test_a_terminal_sees_a_live_display_and_a_summary(
 def many_documents(tmp_path: Path) -> Path:
     folder = tmp_path / "many"
     folder.mkdir()
-    for number in range(240):
+    for number in range(MANY):
         text = " ".join(f"Rule {number} of quay {line} is its own." for line in range(300))
         (folder / f"{number:03}.txt").write_text(text)
     return folder
 
 
 def test_an_interrupted_run_says_how_to_go_on_and_goes_on(
-    many_documents: Path, tmp_path: Path
+    many_documents: Path, state: Path
 ) -> None:
-    state = tmp_path / "state"
     arguments = ["ingest", many_documents, "-c", "many", "--json", "--json-progress"]
     process = start_cli(*arguments, state=state)
     assert process.stderr is not None
@@ -360,18 +363,16 @@ def test_an_interrupted_run_says_how_to_go_on_and_goes_on(
     go_on = next(m["message"] for m in messages if m.get("label") == "go on with")
     assert go_on.endswith(f"ingest {many_documents} -c many --json --json-progress")
     stopped = json.loads(output)
-    assert 0 < stopped["documents"]["ingested"] < 240
+    assert 0 < stopped["documents"]["ingested"] < MANY
 
     resumed = run_cli(*arguments, state=state, timeout=500)
     assert resumed.code == 0, resumed.stderr
     assert resumed.object["job_id"] == stopped["job_id"]
-    assert resumed.object["documents"]["found"] == 240  # type: ignore[index]
+    assert resumed.object["documents"]["found"] == MANY  # type: ignore[index]
 
 
-def test_a_second_interrupt_ends_at_once_with_130(many_documents: Path, tmp_path: Path) -> None:
-    process = start_cli(
-        "ingest", many_documents, "-c", "many", "--json-progress", state=tmp_path / "state"
-    )
+def test_a_second_interrupt_ends_at_once_with_130(many_documents: Path, state: Path) -> None:
+    process = start_cli("ingest", many_documents, "-c", "many", "--json-progress", state=state)
     assert process.stderr is not None
     for line in process.stderr:
         if json.loads(line).get("phase") == "ingesting":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import time
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from lexigram_ray.core.config import load_config
 from lexigram_ray.core.types import ParsedDocument
 from tests.command_line import run_cli
 from tests.corpus import corpus_paths, require_packages
+from tests.made_once import made_once
 
 if TYPE_CHECKING:
     from lexigram_ray.jobs.records import LedgerEntry
@@ -92,16 +92,11 @@ class IngestedCorpus:
 def ingested_corpus(tmp_path_factory: pytest.TempPathFactory) -> IngestedCorpus:
     """Debian-policy and the named pages of python3-doc, in collection `docs`."""
     require_packages(["python3-doc", "debian-policy"])
-    return _ingested_once(tmp_path_factory.getbasetemp())
+    return made_once(tmp_path_factory, "corpus", _ingested)
 
 
-@functools.cache
-def _ingested_once(base: Path) -> IngestedCorpus:
-    # A fixture that several modules import is made once for each of them; this is not.
-    paths = tuple(corpus_paths())
-    folder = base / "corpus"
-    folder.mkdir()
-    state = folder / "state"
+def _ingested(folder: Path) -> IngestedCorpus:
+    paths, state = tuple(corpus_paths()), folder / "state"
     return IngestedCorpus(state=state, paths=paths, first=ingest(paths, state))
 
 

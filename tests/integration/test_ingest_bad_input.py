@@ -179,13 +179,13 @@ def test_an_unknown_model_without_a_network_is_refused_within_seconds(
     assert time.monotonic() - started < 60
 
 
-def test_a_text_of_100_mb_is_ingested_in_flat_memory(tmp_path: Path, state: Path) -> None:
+def test_a_text_of_50_mb_is_ingested_in_flat_memory(tmp_path: Path, state: Path) -> None:
     docs = tmp_path / "large"
     docs.mkdir()
     line = "The harbour master wrote down every ship that came in with the tide, number {}.\n"
     with (docs / "large.txt").open("w") as file:
         written = number = 0
-        while written < 100_000_000:
+        while written < 50_000_000:
             written += file.write(line.format(number) + ("\n" if number % 7 == 0 else ""))
             number += 1
     environment = clean_environment(PYTHONPATH=str(REPOSITORY))
@@ -202,8 +202,8 @@ def test_a_text_of_100_mb_is_ingested_in_flat_memory(tmp_path: Path, state: Path
     said = json.loads(done.stdout)
     print(said["peak_mb"], said["report"]["duration_seconds"])
     assert said["report"]["documents"]["ingested"] == 1
-    assert said["report"]["rows"] > 50_000
-    # The text itself is 100 MB; a run over a small file takes about 300 MB.
+    assert said["report"]["rows"] > 25_000
+    # The text itself is 50 MB; a run over a small file takes about 300 MB.
     assert said["peak_mb"]["self"] < 1_200
     assert said["peak_mb"]["children"] < 1_000
 
