@@ -58,8 +58,12 @@ unit: venv-dev ## Unit tests
 	@$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
 
 .PHONY: test
-test: lint ## Set-up, lint, all tests; what a missing system package prevents is skipped, loudly
+test: venv-dev ## Set-up, all tests; what a missing system package prevents is skipped, loudly
 	@$(BIN)/python -m pytest tests -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+
+.PHONY: soak
+soak: venv-dev ## The tests that take minutes each
+	@$(BIN)/python -m pytest tests -m soak $(PYTEST_ARGS)
 
 .PHONY: test-deps
 test-deps: ## Debian packages that tests need: documentation, tesseract, poppler, chromium, postgresql

@@ -36,8 +36,16 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
         report.longrepr = f"{collector.nodeid} was skipped, and with CI=true a skip fails: {reason}"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the files of slow tests first: of two processes, none is left alone with the last one."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what `make soak` runs, and put the files of slow tests first.
+
+    Of two processes, none is left alone with the last slow file then.
+    """
+    if not {"soak", "chaos"} & set(config.option.markexpr.split()):
+        left_out = [item for item in items if item.get_closest_marker("soak") is not None]
+        if left_out:
+            config.hook.pytest_deselected(items=left_out)
+            items[:] = [item for item in items if item.get_closest_marker("soak") is None]
     items.sort(key=lambda item: not _is_slow(item))
 
 

@@ -36,7 +36,7 @@ from tests.integration.commit_data import (
 from tests.integration.processes import ended, kill_whole_family
 from tests.tables import assert_nothing_twice, sources
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.soak]
 
 DOCUMENTS = 40
 SHORT_LEASE = {

@@ -344,7 +344,7 @@ def test_a_job_has_one_owner_at_a_time_and_an_end_that_stays(store_name: str) ->
         machine,
         settings=settings(
             # Each step costs several times as much on a server.
-            max_examples=30 if store_name == "sqlite" else 12,
+            max_examples=20 if store_name == "sqlite" else 6,
             stateful_step_count=30,
             deadline=None,
             database=None,

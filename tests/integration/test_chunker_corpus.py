@@ -71,7 +71,7 @@ def chunked(name: str, spec: ChunkerSpec = SPEC) -> list[tuple[ParsedDocument, l
 
 
 @pytest.mark.parametrize("name", CORPORA)
-@pytest.mark.parametrize("overlap", [0, 50])
+@pytest.mark.parametrize("overlap", [0, pytest.param(50, marks=pytest.mark.soak)])
 def test_offsets_slice_and_nothing_but_whitespace_is_lost(name: str, overlap: int) -> None:
     spec = ChunkerSpec(strategy="tokens", size=254, overlap=overlap)
     for document, chunks in chunked(name, spec):

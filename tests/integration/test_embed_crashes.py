@@ -45,7 +45,10 @@ def undisturbed(
     return state
 
 
-@pytest.mark.parametrize("on_ray", [False, True], ids=["in-process", "ray"])
+@pytest.mark.parametrize(
+    "on_ray",
+    [pytest.param(False, id="in-process"), pytest.param(True, id="ray", marks=pytest.mark.soak)],
+)
 def test_a_run_killed_at_random_moments_ends_as_an_undisturbed_one(
     table: Path, undisturbed: Path, state: Path, on_ray: bool
 ) -> None:

@@ -72,7 +72,10 @@ def _ingest(docs: Path, state: Path, *options: str, env: dict[str, str] | None =
     return run_cli("ingest", docs, "-c", "docs", "--json", *options, state=state, env=env)
 
 
-@pytest.mark.parametrize("on_ray", [False, True], ids=["in-process", "ray"])
+@pytest.mark.parametrize(
+    "on_ray",
+    [pytest.param(False, id="in-process"), pytest.param(True, id="ray", marks=pytest.mark.soak)],
+)
 def test_a_run_killed_at_random_moments_ends_as_an_undisturbed_one(
     many_docs: Path,
     undisturbed: Path,
