@@ -24,6 +24,9 @@ from tests.embed_reports import make_report
 
 INVOCATION = Invocation(argv=("embed", "a b.csv", "-c", "faq"))
 
+# A signal to the process of the tests ends it where a library has put handlers of its own.
+SIGNALS_ITSELF = pytest.mark.soak
+
 
 @pytest.mark.parametrize(
     ("moment", "stopping"),
@@ -47,6 +50,7 @@ INVOCATION = Invocation(argv=("embed", "a b.csv", "-c", "faq"))
         (None, "nothing was begun; once more ends it at once"),
     ],
 )
+@SIGNALS_ITSELF
 def test_a_signal_stops_the_work_and_says_what_is_kept_and_how_to_go_on(
     moment: Moment | None, stopping: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -66,6 +70,7 @@ def test_a_signal_stops_the_work_and_says_what_is_kept_and_how_to_go_on(
     )
 
 
+@SIGNALS_ITSELF
 def test_a_stop_beside_up_says_that_the_job_goes_on_and_how_to_end_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
