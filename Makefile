@@ -58,7 +58,7 @@ unit: venv-dev ## Unit tests
 	@$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
 
 .PHONY: test
-test: venv-dev ## Set-up, all tests; what a missing system package prevents is skipped, loudly
+test: lint ## Set-up, lint, all tests; what a missing system package prevents is skipped, loudly
 	@$(BIN)/python -m pytest tests -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 .PHONY: soak
