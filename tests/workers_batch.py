@@ -14,8 +14,9 @@ class Chunk:
     metadata: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
-def chunks(count: int, subject: str = "Berth") -> list[Any]:
-    """Return chunks that are all different."""
+def chunks(count: int, subject: str = "Berth", *, sentences: int = 1) -> list[Any]:
+    """Return chunks that are all different; of more sentences each, they take longer to embed."""
     return [
-        Chunk(f"{subject} {number} lies to the north.", {"n": number}) for number in range(count)
+        Chunk(" ".join([f"{subject} {number} lies to the north."] * sentences), {"n": number})
+        for number in range(count)
     ]

@@ -29,7 +29,12 @@ SHOWN_LENGTHS = (13, 18, 23, 36)
 
 
 def open_store(invocation: Invocation, config: WorkersConfig) -> Store:
-    """Open the store that jobs are looked up in; none is made.
+    """Open the store that jobs are looked up in; see `existing_store`."""
+    return existing_store(config, hint=invocation.suggest("ingest", "PATH", "--collection", "NAME"))
+
+
+def existing_store(config: WorkersConfig, *, hint: str) -> Store:
+    """Open the store of a configuration; none is made.
 
     Raises:
         UsageError: There is none yet.
@@ -39,10 +44,7 @@ def open_store(invocation: Invocation, config: WorkersConfig) -> Store:
     store = Store.open_existing(config.paths.store_url)
     if store is None:
         where = f" in {config.paths.root}" if config.store_url is None else ""
-        raise UsageError(
-            f"there are no jobs yet{where}",
-            hint=invocation.suggest("ingest", "PATH", "--collection", "NAME"),
-        )
+        raise UsageError(f"there are no jobs yet{where}", hint=hint)
     return store
 
 

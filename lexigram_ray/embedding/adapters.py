@@ -60,7 +60,7 @@ class ForeignProvider(EmbeddingProvider):
         self._source = source
         self._given = spec
         self._name = _name_of(source) or type(source).__qualname__
-        self._call = _method_of(source, self._name)
+        self._call = method_of(source, self._name)
         self._loop = _Loop()
         self._spec = spec or self._described()
 
@@ -208,7 +208,15 @@ def _off_the_device(result: Any) -> Any:
     return cast("object", result)
 
 
-def _method_of(source: object, name: str) -> Any:
+def method_of(source: object, name: str) -> Any:
+    """Return the method of an object that embeds texts.
+
+    Args:
+        name: What the object is called.
+
+    Raises:
+        ConfigError: It has none.
+    """
     for method in METHODS:
         found = getattr(source, method, None)
         if callable(found):

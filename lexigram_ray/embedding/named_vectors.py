@@ -7,7 +7,6 @@ of their own (`cache`), which is faster by far for many of them.
 from __future__ import annotations
 
 import contextlib
-import errno
 import sqlite3
 import threading
 from array import array
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from lexigram_ray.core.errors import DiskFullError, EmbeddingError
 from lexigram_ray.embedding.cache import days_now
+from lexigram_ray.embedding.cache_edge import NO_SPACE_NUMBERS
 
 NAMED_FILE = "by-model-name.db"
 """Its name in the folder of all caches."""
@@ -130,7 +130,7 @@ class NamedVectors:
         except sqlite3.Error as error:
             raise _translated(error, self.file) from error
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno in NO_SPACE_NUMBERS:
                 raise DiskFullError(f"no space left for the embedding cache {self.file}") from error
             raise EmbeddingError(f"the embedding cache {self.file}: {error}") from error
 

@@ -7,10 +7,10 @@ import contextlib
 import contextvars
 import inspect
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["call", "is_asynchronous", "resolved"]
+__all__ = ["call", "is_asynchronous", "parameters_of", "resolved"]
 
 
 async def resolved(value: Any) -> Any:
@@ -37,6 +37,14 @@ def is_asynchronous(function: object) -> bool:
     """Whether calling it only makes a coroutine: of functions, methods and callable objects."""
     method = getattr(type(function), "__call__", None)  # noqa: B004 - the method itself is wanted
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(method)
+
+
+def parameters_of(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | None:
+    """Return a function's parameters by name; None where it does not say."""
+    try:
+        return inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return None
 
 
 def _in_a_thread(function: Callable[[], object]) -> asyncio.Future[object]:

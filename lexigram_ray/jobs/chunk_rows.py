@@ -16,6 +16,7 @@ from lexigram_ray.core.errors import UsageError
 from lexigram_ray.core.ids import chunk_id, hash_text
 from lexigram_ray.ingestion.table_rows import TextTable
 from lexigram_ray.ingestion.tables import table_of
+from lexigram_ray.jobs.foreign_queue import field_of
 
 __all__ = ["ChunkRow", "chunk_dict", "chunk_rows", "table_of_chunks"]
 
@@ -146,11 +147,8 @@ def _first_id(source: object, names: Iterable[str]) -> str | None:
 
 
 def _given(source: object, name: str) -> object:
-    if isinstance(source, str):
-        return None
-    if isinstance(source, Mapping):
-        return cast("Mapping[str, object]", source).get(name)
-    return getattr(source, name, None)
+    # A text has methods of such names.
+    return None if isinstance(source, str) else field_of(source, name)
 
 
 def _plain(value: object) -> Any:

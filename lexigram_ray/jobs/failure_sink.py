@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from lexigram_ray.core.errors import ConfigError
-from lexigram_ray.jobs.awaiting import call
+from lexigram_ray.jobs.awaiting import call, parameters_of
 from lexigram_ray.jobs.foreign_queue import Message, unwrapped
 from lexigram_ray.jobs.redaction import error_text
 
@@ -42,14 +42,14 @@ def failure_sink(target: Any, queue: object = None) -> FailureSink | None:
     if add is not None:
 
         async def add_letter(message: Message, error: BaseException) -> None:
-            await call(add, message.id, _payload(message), _words(error))
+            await call(add, message.id, _payload(message), error_text(error))
 
         return add_letter
     enqueue = _own(target, "enqueue")
     if enqueue is not None:
 
         async def enqueue_letter(message: Message, error: BaseException) -> None:
-            letter = _payload(message) | {"id": message.id, "error": _words(error)}
+            letter = _payload(message) | {"id": message.id, "error": error_text(error)}
             unwrapped(await call(enqueue, letter))
 
         return enqueue_letter
@@ -84,16 +84,13 @@ def success_sink(target: Any) -> SuccessSink | None:
 
 def _with_words(function: Callable[..., Any], **named: object) -> FailureSink:
     async def tell(message: Message, error: BaseException) -> None:
-        await call(function, _job(message), _words(error), **named)
+        await call(function, _job(message), error_text(error), **named)
 
     return tell
 
 
 def _named(function: Callable[..., Any], queue: object) -> dict[str, object]:
-    try:
-        is_taken = "queue" in inspect.signature(function).parameters
-    except (TypeError, ValueError):
-        is_taken = False
+    is_taken = "queue" in (parameters_of(function) or {})
     return {"queue": queue} if is_taken and queue is not None else {}
 
 
@@ -103,10 +100,6 @@ def _own(target: object, name: str) -> Callable[..., Any] | None:
         return None
     method = getattr(target, name, None)
     return method if callable(method) else None
-
-
-def _words(error: BaseException) -> str:
-    return error_text(error)
 
 
 def _payload(message: Message) -> dict[str, Any]:

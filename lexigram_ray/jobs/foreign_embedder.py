@@ -17,25 +17,20 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 
-from lexigram_ray.core.errors import (
-    ConfigError,
-    EmbeddingServerError,
-    UsageError,
-    WorkerError,
-)
-from lexigram_ray.core.types import FailureCategory
+from lexigram_ray.core.errors import EmbeddingServerError, UsageError, WorkerError
+from lexigram_ray.embedding.adapters import method_of
 from lexigram_ray.embedding.cached import Embedded
+from lexigram_ray.jobs.awaiting import parameters_of
 from lexigram_ray.jobs.classifier import ErrorClassifier
 from lexigram_ray.jobs.foreign_queue import unwrapped
+from lexigram_ray.jobs.retry_policy import MAY_PASS
 
 __all__ = ["ForeignEmbedder", "VectorCache", "calling_on", "model_argument", "provider_method"]
 
-METHODS = ("embed_texts", "embed")
 LOOK_SECONDS = 0.2
 _WHO = "the embedding provider"
 _LOOP_CLOSED = "the event loop of the embedding provider is closed"
 Vector = list[float]
-_MAY_PASS = (FailureCategory.TRANSIENT, FailureCategory.THROTTLED)
 
 
 class VectorCache(Protocol):
@@ -143,7 +138,7 @@ class ForeignEmbedder:
             raise
         except Exception as error:
             verdict = ErrorClassifier.verdict(error)
-            if verdict.category not in _MAY_PASS:
+            if verdict.category not in MAY_PASS:
                 raise
             # Not one of the texts is at fault: they are not tried one by one.
             gone = EmbeddingServerError(
@@ -189,14 +184,7 @@ def provider_method(provider: object) -> Callable[..., Any]:
     Raises:
         ConfigError: It has none.
     """
-    for name in METHODS:
-        method = getattr(provider, name, None)
-        if callable(method):
-            return method
-    raise ConfigError(
-        f"{type(provider).__name__} is no embedding provider: it has neither embed_texts nor embed",
-        hint="give it `embed_texts(texts)` that returns one vector for each text",
-    )
+    return method_of(provider, type(provider).__name__)
 
 
 def calling_on(
@@ -244,10 +232,7 @@ def model_argument(
     Args:
         is_asked: Whether somebody chose that name; if not, the method's own default counts.
     """
-    try:
-        parameters = inspect.signature(method).parameters
-    except (TypeError, ValueError):
-        return {}
+    parameters = parameters_of(method) or {}
     for name in ("model_name", "model"):
         if name in parameters:
             has_default = parameters[name].default is not inspect.Parameter.empty

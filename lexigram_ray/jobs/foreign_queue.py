@@ -16,9 +16,16 @@ from uuid import UUID
 
 from lexigram_ray.core.errors import WorkerError
 from lexigram_ray.core.ids import hash_text, new_job_id
-from lexigram_ray.jobs.awaiting import call
+from lexigram_ray.jobs.awaiting import call, parameters_of
 
-__all__ = ["ForeignQueue", "Message", "QueueRefusedError", "id_of_content", "unwrapped"]
+__all__ = [
+    "ForeignQueue",
+    "Message",
+    "QueueRefusedError",
+    "field_of",
+    "id_of_content",
+    "unwrapped",
+]
 
 logger = logging.getLogger("lexigram_ray")
 
@@ -159,8 +166,8 @@ class ForeignQueue:
         return None
 
     def _message(self, raw: object) -> Message | None:
-        name = _field(raw, "name")
-        kwargs = _field(raw, "kwargs")
+        name = field_of(raw, "name")
+        kwargs = field_of(raw, "kwargs")
         if not isinstance(name, str) or not isinstance(kwargs, Mapping):
             logger.debug("what the queue gave is no task, but %s", type(raw).__name__)
             return None
@@ -169,13 +176,13 @@ class ForeignQueue:
             id=_id_of(raw) or _id_of_sent(raw, name, named),
             name=name,
             kwargs=named,
-            priority=_whole(_field(raw, "priority"), 0),
+            priority=_whole(field_of(raw, "priority"), 0),
             raw=raw,
-            args=_arguments(_field(raw, "args")),
-            max_retries=_whole(_field(raw, "max_retries"), 3),
-            timeout=_seconds(_field(raw, "timeout")),
-            correlation_id=_text(_field(raw, "correlation_id")),
-            causation_id=_text(_field(raw, "causation_id")),
+            args=_arguments(field_of(raw, "args")),
+            max_retries=_whole(field_of(raw, "max_retries"), 3),
+            timeout=_seconds(field_of(raw, "timeout")),
+            correlation_id=_text(field_of(raw, "correlation_id")),
+            causation_id=_text(field_of(raw, "causation_id")),
         )
 
 
@@ -231,7 +238,8 @@ def _method(queue: object, name: str) -> Any:
     return method
 
 
-def _field(raw: object, name: str) -> object:
+def field_of(raw: object, name: str) -> Any:
+    """Return what a mapping has under a name, or an object as an attribute; None where neither."""
     if isinstance(raw, Mapping):
         return cast("Mapping[str, object]", raw).get(name)
     return getattr(raw, name, None)
@@ -241,9 +249,9 @@ def _id_of(answer: object) -> str | None:
     """Return the id that something is, or has."""
     for value in (
         answer,
-        _field(answer, "id"),
-        _field(answer, "job_id"),
-        _field(answer, "task_id"),
+        field_of(answer, "id"),
+        field_of(answer, "job_id"),
+        field_of(answer, "task_id"),
     ):
         if isinstance(value, str) and value:
             return value
@@ -255,16 +263,15 @@ def _id_of(answer: object) -> str | None:
 def _raw_id(message: Message) -> object:
     """Return the id as the queue has it: perhaps no text."""
     for name in ("id", "job_id", "task_id"):
-        value = _field(message.raw, name)
+        value = field_of(message.raw, name)
         if isinstance(value, (UUID, int)) and str(value) == message.id:
             return value
     return message.id
 
 
 def _takes(function: Any, name: str) -> bool:
-    try:
-        parameters = inspect.signature(function).parameters
-    except (TypeError, ValueError):
+    parameters = parameters_of(function)
+    if parameters is None:
         return True
     kinds = {each.kind for each in parameters.values()}
     return name in parameters or inspect.Parameter.VAR_KEYWORD in kinds

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from lexigram_ray.core.errors import UsageError
 from lexigram_ray.core.ids import hash_text
-from lexigram_ray.jobs.awaiting import call
+from lexigram_ray.jobs.awaiting import call, parameters_of
 from lexigram_ray.jobs.foreign_queue import unwrapped
 
 __all__ = ["ForeignRecord", "ForeignStore", "is_foreign"]
@@ -260,12 +260,7 @@ def _takes_ids(method: Callable[..., Any]) -> bool:
 
 def _parameters(method: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | None:
     """Return a method's parameters; None of a test double, and of what has no signature."""
-    if _is_double(method):
-        return None
-    try:
-        return inspect.signature(method).parameters
-    except (TypeError, ValueError):
-        return None
+    return None if _is_double(method) else parameters_of(method)
 
 
 def _own(target: object, name: str) -> Callable[..., Any] | None:

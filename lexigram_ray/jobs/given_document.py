@@ -19,10 +19,10 @@ from lexigram_ray.core.config import ChunkingSettings
 from lexigram_ray.core.errors import ConfigError, UsageError
 from lexigram_ray.core.ids import digest, hash_text
 from lexigram_ray.core.types import Chunk, Document, ParsedDocument
+from lexigram_ray.jobs.report import IngestRequest
 
 if TYPE_CHECKING:
     from lexigram_ray.jobs.recipes import Recipe
-    from lexigram_ray.jobs.report import IngestRequest
 
 LONGEST_ID = 512
 _SIZES = ("chunk_size", "size")
@@ -282,8 +282,6 @@ def document_request(
     Raises:
         UsageError: The id, the metadata or the chunking cannot be used.
     """
-    from lexigram_ray.jobs.report import IngestRequest
-
     given = given_document(
         document_id, metadata=metadata, chunking=chunking_config, batch_chunks=batch_size
     )

@@ -28,7 +28,7 @@ from lexigram_ray.jobs.measuring import ClaimedJob
 from lexigram_ray.jobs.recipes import Recipe
 from lexigram_ray.jobs.records import Job
 from lexigram_ray.jobs.report import IngestReport, IngestRequest, ProgressCallback
-from lexigram_ray.jobs.requests import ingest_request_of, require_same
+from lexigram_ray.jobs.requests import require_same, retries_failed
 from lexigram_ray.jobs.run import Interrupted, PoolFactory, Run
 from lexigram_ray.jobs.store import Store
 from lexigram_ray.jobs.submitting import left_undone, record_ingest
@@ -67,7 +67,7 @@ def ingest(
                 return IngestReport.of_job(taken)
             # The other run may have been asked for neither: now it is our turn.
             return ingest(config, request, make_pool, on_progress, stop)
-        if request.resumes is not None and _asks_for_failed(store.get(taken.job.id)):
+        if request.resumes is not None and _retries_failed(store.get(taken.job.id)):
             # Dead letters may have been given to it since it was read.
             request = replace(request, retry_failed=True)
         for option in left_undone(taken.job, request):
@@ -147,6 +147,5 @@ def _show(tracker: Tracker, job: Job) -> None:
     tracker.pulse()
 
 
-def _asks_for_failed(job: Job | None) -> bool:
-    recorded = None if job is None else ingest_request_of(job)
-    return recorded is not None and recorded.retry_failed
+def _retries_failed(job: Job | None) -> bool:
+    return job is not None and retries_failed(job.spec)

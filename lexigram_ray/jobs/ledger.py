@@ -12,7 +12,7 @@ from lexigram_ray.jobs.database import Database
 from lexigram_ray.jobs.intents import Intended, says_the_same
 from lexigram_ray.jobs.ledger_rows import done_row, entries_of, row_of, stamp_columns
 from lexigram_ray.jobs.letter_records import NewFailure, Subject
-from lexigram_ray.jobs.letter_writing import LetterWriting, batches
+from lexigram_ray.jobs.letter_writing import LetterWriting
 from lexigram_ray.jobs.records import Claim, LedgerEntry, LedgerState, UnitResult
 from lexigram_ray.jobs.units import Units
 
@@ -33,13 +33,8 @@ class Ledger:
 
     def entries(self, collection: str, document_ids: Iterable[str]) -> dict[str, LedgerEntry]:
         """Return the entries of some documents by document id; unknown ones are left out."""
-        found: dict[str, LedgerEntry] = {}
         with self._database.read() as connection:
-            for some in batches(list(document_ids), ledger_looks.IDS_A_QUERY):
-                asked = {"collection": collection, "document_ids": some}
-                rows = connection.execute(ledger_sql.LEDGER_ENTRIES, asked).all()
-                found |= {entry.document_id: entry for entry in entries_of(rows)}
-        return found
+            return ledger_looks.entries_now(connection, {collection: list(document_ids)})
 
     def exists(self, collection: str) -> bool:
         """Return whether anything is known of a collection."""
@@ -81,7 +76,7 @@ class Ledger:
         with self._database.write() as connection:
             # Nobody else writes to the ledger from here on: what is compared is what is replaced.
             self._hold(connection, claim, *(entry.collection for entry in entries))
-            now = ledger_looks.entries_now(connection, entries)
+            now = ledger_looks.entries_now(connection, ledger_looks.ids_by_collection(entries))
             standing = [
                 entry
                 for entry in entries

@@ -12,21 +12,21 @@ from lexigram_ray.jobs.letter_writing import batches
 from lexigram_ray.jobs.records import Claim, LedgerEntry, LedgerState
 
 # Well below the variables that SQLite (32,766) and PostgreSQL (65,535) take in one statement.
-IDS_A_QUERY = 1000
+_IDS_A_QUERY = 1000
 
 
 def ever_intended(connection: Connection, entries: Sequence[LedgerEntry]) -> frozenset[str]:
     """Return the documents for which an intent was recorded before."""
     found: set[str] = set()
-    for asked in _by_collection(entries):
+    for asked in _in_batches(ids_by_collection(entries)):
         found |= set(connection.execute(ledger_sql.EVER_INTENDED, asked).scalars())
     return frozenset(found)
 
 
-def entries_now(connection: Connection, entries: Sequence[LedgerEntry]) -> dict[str, LedgerEntry]:
+def entries_now(connection: Connection, ids: Mapping[str, Sequence[str]]) -> dict[str, LedgerEntry]:
     """Return what the ledger says of documents of one collection, by document id."""
     found: dict[str, LedgerEntry] = {}
-    for asked in _by_collection(entries):
+    for asked in _in_batches(ids):
         rows = connection.execute(ledger_sql.LEDGER_ENTRIES, asked).all()
         found |= {entry.document_id: entry for entry in entries_of(rows)}
     return found
@@ -42,7 +42,7 @@ def overtaken(
     """Return the documents whose entries another job holds, or that were forgotten meanwhile."""
     if written == len(entries):
         return frozenset()
-    left = standing(connection, claim, _ids_by_collection(entries), states)
+    left = standing(connection, claim, ids_by_collection(entries), states)
     return frozenset({entry.document_id for entry in entries} - left)
 
 
@@ -60,12 +60,8 @@ def standing(
     return frozenset(found)
 
 
-def _by_collection(entries: Sequence[LedgerEntry]) -> Iterator[dict[str, object]]:
-    """Yield parameters that together name all documents of `entries`."""
-    yield from _in_batches(_ids_by_collection(entries))
-
-
-def _ids_by_collection(entries: Sequence[LedgerEntry]) -> dict[str, list[str]]:
+def ids_by_collection(entries: Sequence[LedgerEntry]) -> dict[str, list[str]]:
+    """Return the ids of entries' documents by collection."""
     ids: dict[str, list[str]] = {}
     for entry in entries:
         ids.setdefault(entry.collection, []).append(entry.document_id)
@@ -73,6 +69,7 @@ def _ids_by_collection(entries: Sequence[LedgerEntry]) -> dict[str, list[str]]:
 
 
 def _in_batches(ids: Mapping[str, Sequence[str]]) -> Iterator[dict[str, object]]:
+    """Yield parameters that together name all these documents."""
     for collection, document_ids in ids.items():
-        for some in batches(document_ids, IDS_A_QUERY):
+        for some in batches(document_ids, _IDS_A_QUERY):
             yield {"collection": collection, "document_ids": some}

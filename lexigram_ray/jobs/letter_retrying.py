@@ -17,7 +17,7 @@ from lexigram_ray.jobs.letter_writing import LetterWriting, batches
 from lexigram_ray.jobs.listing import job_of, rows_of_ids
 from lexigram_ray.jobs.recorded_config import mapping
 from lexigram_ray.jobs.records import Job
-from lexigram_ray.jobs.requests import REQUEST, RETRY_FAILED
+from lexigram_ray.jobs.requests import REQUEST, RETRY_FAILED, retries_failed
 
 _Made = tuple[Row[Any], bool]
 
@@ -117,9 +117,7 @@ def _asked_for_failed(
 
 def _leaves_failed(retry: LetterRetry, row: Row[Any]) -> bool:
     """Whether a job leaves remembered failures alone which a retry wants to be tried again."""
-    wanted = mapping(retry.submission.spec.get(REQUEST)).get(RETRY_FAILED)
-    recorded = mapping(json.loads(row.spec).get(REQUEST)).get(RETRY_FAILED)
-    return bool(wanted) and not recorded
+    return retries_failed(retry.submission.spec) and not retries_failed(json.loads(row.spec))
 
 
 def _letters_of(retries: Iterable[LetterRetry]) -> list[str]:

@@ -6,12 +6,13 @@ import heapq
 import itertools
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from functools import partial
+from typing import Any
 
 from lexigram_ray.core.ids import new_job_id
 from lexigram_ray.core.result import Ok
+from lexigram_ray.jobs.foreign_queue import field_of
 
 __all__ = ["MemoryJob", "MemoryQueue"]
 
@@ -146,10 +147,7 @@ class MemoryQueue:
 
 
 def _job_of(task: Any) -> MemoryJob:
-    def given(name: str) -> Any:
-        if isinstance(task, Mapping):
-            return cast("Mapping[str, Any]", task).get(name)
-        return getattr(task, name, None)
+    given = partial(field_of, task)
 
     name = given("name")
     if not isinstance(name, str):

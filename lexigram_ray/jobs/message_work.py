@@ -16,12 +16,12 @@ from typing import Any
 
 from lexigram_ray.core.errors import WorkerError
 from lexigram_ray.core.hooks import WorkerHook, WorkerJobCompletedHook, WorkerJobStartedHook, fire
-from lexigram_ray.core.types import FailureCategory
 from lexigram_ray.jobs.awaiting import call
 from lexigram_ray.jobs.classifier import ErrorClassifier
 from lexigram_ray.jobs.failure_sink import failure_sink, success_sink
 from lexigram_ray.jobs.foreign_queue import ForeignQueue, Message
 from lexigram_ray.jobs.message_memory import Memory, hook_fields, what_it_says
+from lexigram_ray.jobs.retry_policy import MAY_PASS
 
 __all__ = ["Handler", "MessageWork"]
 
@@ -38,7 +38,6 @@ MOST_PASSED_ON = 20
 same queue."""
 MOST_TELLINGS = 4
 """Times that a failure is told to one who cannot be told of it now."""
-_MAY_PASS = (FailureCategory.TRANSIENT, FailureCategory.THROTTLED)
 
 
 class MessageWork:
@@ -159,7 +158,7 @@ class MessageWork:
 
     async def _failed(self, message: Message, error: Exception, tries: int, started: float) -> None:
         verdict = ErrorClassifier.verdict(error)
-        if verdict.category in _MAY_PASS and tries <= message.max_retries:
+        if verdict.category in MAY_PASS and tries <= message.max_retries:
             logger.warning("%s: job %s fails for now: %r", self._name, message.id, error)
             self._later(message, max(_wait_after(tries), verdict.retry_after or 0.0))
             if self._on_retry is not None:
@@ -187,7 +186,7 @@ class MessageWork:
                     await self._sink(message, error)
             except Exception as problem:
                 logger.exception("%s: nobody could be told of job %s", self._name, message.id)
-                if ErrorClassifier.classify_exception(problem) not in _MAY_PASS:
+                if ErrorClassifier.classify_exception(problem) not in MAY_PASS:
                     # It would fail each time: that the job has failed is in the log.
                     return True
                 if telling < MOST_TELLINGS:

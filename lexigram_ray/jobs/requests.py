@@ -40,6 +40,9 @@ RETRY_FAILED = "retry_failed"
 DOCUMENT = "document"
 """Of an ingestion of one file that its caller has named."""
 
+_OBJECTS = {"provider": "embeds", "parser": "parses"}
+"""What a request records of objects of the program that submitted it; see `only_here`."""
+
 
 def ingest_spec(config: WorkersConfig, request: IngestRequest, recipe: Recipe) -> dict[str, object]:
     """Return what an ingestion's job records. `prune` and `retry_failed` are no part of its key."""
@@ -126,7 +129,7 @@ def refuse_object_of(job: Job, request: Mapping[str, object]) -> None:
     Raises:
         UsageError: They were made by an object of that program.
     """
-    for what, verb in (("provider", "embeds"), ("parser", "parses")):
+    for what, verb in _OBJECTS.items():
         if request.get(what) is None:
             continue
         raise UsageError(
@@ -138,7 +141,12 @@ def refuse_object_of(job: Job, request: Mapping[str, object]) -> None:
 
 def needs_object(request: Mapping[str, object]) -> bool:
     """Whether only the program that submitted a job can work on it."""
-    return request.get("provider") is not None or request.get("parser") is not None
+    return any(request.get(what) is not None for what in _OBJECTS)
+
+
+def retries_failed(spec: Mapping[str, object]) -> bool:
+    """Whether a job of this spec tries again what is remembered to have failed."""
+    return bool(mapping(spec.get(REQUEST)).get(RETRY_FAILED))
 
 
 def config_of(base: WorkersConfig, job: Job) -> WorkersConfig:

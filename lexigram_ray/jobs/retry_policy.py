@@ -17,6 +17,9 @@ from lexigram_ray.core.types import FailureCategory
 NEVER = frozenset({FailureCategory.INVALID_INPUT, FailureCategory.PERMANENT})
 """What trying again cannot help."""
 
+MAY_PASS = frozenset({FailureCategory.TRANSIENT, FailureCategory.THROTTLED})
+"""What trying again is for."""
+
 MOST_RETRIES_OF_UNKNOWN = 3
 """An error that nobody knows may be a permanent one."""
 

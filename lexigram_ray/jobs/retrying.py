@@ -28,6 +28,7 @@ from lexigram_ray.jobs.requests import (
     paths_identity,
     refuse_object_of,
     request_of,
+    retries_failed,
     spec_key_of,
 )
 from lexigram_ray.jobs.staged import SUFFIX
@@ -149,8 +150,7 @@ def _plan(store: Store, job: Job, *, failed_only: bool, staged: Path) -> _Planne
 
 def _left_alone(job: Job, submission: Submission) -> tuple[str, ...]:
     """Say that a running job that was found does not do what was asked."""
-    wanted = mapping(submission.spec.get(REQUEST)).get(RETRY_FAILED)
-    if not wanted or mapping(job.spec.get(REQUEST)).get(RETRY_FAILED):
+    if not retries_failed(submission.spec) or retries_failed(job.spec):
         return ()
     return (
         f"job {job.id} is running over these documents, and leaves those that failed before alone: "

@@ -124,15 +124,15 @@ class Run:
         self._stop = stop
         self._started = started
         self._started_ns = time.time_ns()
+        named = request.document
         self._rules = PlanRules(
             job_id=claim.job_id,
             chunker=made_by(request, recipe),
             model=recipe.model_key,
             parser=parser_key(config.parser),
             retry_failed=request.retry_failed,
-            metadata=request.document.metadata if request.document is not None else "",
+            metadata=named.metadata if named is not None else "",
         )
-        named = request.document
         self._ledger = (
             store.ledger(collection.name)
             if named is None

@@ -70,7 +70,7 @@ def stores_of(path: Path) -> frozenset[str]:
 
     None where the sidecar is missing or damaged, or of an older version.
     """
-    return frozenset(str(each) for each in _read(path).get("stores", ()))
+    return _stores_in(_read(path))
 
 
 def note_stores(path: Path, stores: Collection[str]) -> None:
@@ -84,8 +84,12 @@ def note_stores(path: Path, stores: Collection[str]) -> None:
         OSError: It cannot be written; what was there stays.
     """
     content = _read(path)
-    if content and frozenset(stores) != stores_of(path):
+    if content and frozenset(stores) != _stores_in(content):
         _write(path, content | {"stores": sorted(stores)})
+
+
+def _stores_in(content: dict[str, Any]) -> frozenset[str]:
+    return frozenset(str(each) for each in content.get("stores", ()))
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -184,11 +184,13 @@ def make_tools(
     """
     named = request.document if request is not None else None
     text = named.text if named is not None else None
-    parser = SandboxedParser(config.parser, ParsedStore(config.paths.parsed))
-    chunker = Chunker(recipe.chunker, tokenizer_of(recipe.model))
+    if text is None or text.passages is None:
+        chunker = Chunker(recipe.chunker, tokenizer_of(recipe.model))
+    else:
+        chunker = text
     return Tools(
-        parser=text or parser,
-        chunker=chunker if text is None or text.passages is None else text,
+        parser=text or SandboxedParser(config.parser, ParsedStore(config.paths.parsed)),
+        chunker=chunker,
         embedder=embedder,
         dimension=recipe.model.spec.dimension,
         job_id=job_id,

@@ -71,7 +71,7 @@ def embed(
     with hints_shown():
         chosen = {"model": model, "precision": precision, "dimensions": dimensions}
         made_by = _provider(provider, chosen)
-        settings = settings_of(config, state, **chosen)
+        settings = settings_of(config, state, embedding=chosen)
         table = as_table(
             data,
             text_column=text_column,

@@ -43,7 +43,7 @@ def embed_card(report: EmbedReport) -> str:
         lines.append(f"{cut} longer than the model takes, embedded without the end")
     lines += [f"<b>note</b> {safe(note)}" for note in report.notes]
     lines.append(f'<span style="{DIM}">job {escape(report.job_id)}</span>')
-    return f'<div style="{CARD}">{"<br>".join(lines)}{_problems(report.problems)}</div>'
+    return card(lines, _problems(report.problems))
 
 
 def hits_table(report: SearchReport) -> str:
@@ -69,6 +69,11 @@ def bar_html(moment: Moment, per_second: float, seconds: float, *, over: bool) -
     if moment.fraction is not None and not over:
         bar = f'<progress value="{moment.fraction:.4f}" max="1"></progress> {moment.fraction:.0%} '
     return f"<div>{bar}<b>{safe(moment.title)}</b> {safe(' · '.join(parts))}</div>"
+
+
+def card(lines: Sequence[str], below: str) -> str:
+    """Return a card of lines, and of what stands below them; all of it is HTML already."""
+    return f'<div style="{CARD}">{"<br>".join(lines)}{below}</div>'
 
 
 def message_html(label: str, text: str) -> str:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lexigram_ray.cli.given_paths import check_paths
 from lexigram_ray.cli.ingest_progress import IngestMoment
 from lexigram_ray.core.call_settings import settings_of
-from lexigram_ray.core.config import WorkersConfig, load_config
 from lexigram_ray.core.errors import UsageError
 from lexigram_ray.notebook.hints import hints_shown
 from lexigram_ray.notebook.ingest_result import IngestResult
 from lexigram_ray.notebook.shown_run import GO_ON, kept, run_of_call
 
 if TYPE_CHECKING:
+    from lexigram_ray.core.config import WorkersConfig
     from lexigram_ray.jobs.run import Interrupted
 
 
@@ -71,8 +71,10 @@ def ingest(
     with hints_shown():
         given = _as_paths(paths)
         check_paths(given)
-        settings = _with_sections(
-            settings_of(config, state, model=model, precision=precision),
+        settings = settings_of(
+            config,
+            state,
+            embedding={"model": model, "precision": precision},
             chunking={"strategy": chunk_by, "size": chunk_size, "overlap": chunk_overlap},
             parser={"ocr": ocr},
         )
@@ -99,16 +101,6 @@ def _as_paths(paths: Path | str | Iterable[Path | str]) -> list[Path]:
     if not given:
         raise UsageError("no path was given", hint="give a file or folder, or several of them")
     return given
-
-
-def _with_sections(config: WorkersConfig, **sections: Mapping[str, object]) -> WorkersConfig:
-    """Return a configuration with some settings of some sections; None is not given."""
-    overrides: dict[str, object] = {}
-    for name, fields in sections.items():
-        given = {key: value for key, value in fields.items() if value is not None}
-        if given:
-            overrides[name] = dict(getattr(config, name)) | given
-    return load_config(None, **(dict(config) | overrides)) if overrides else config
 
 
 def _how_far(interrupted: Interrupted) -> str:

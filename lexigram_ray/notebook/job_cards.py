@@ -21,7 +21,7 @@ from lexigram_ray.core.types import JobStatus, Outcome
 from lexigram_ray.jobs.counts import Counts
 from lexigram_ray.jobs.report import Problem, problems_of
 from lexigram_ray.jobs.watching import pace_since_start
-from lexigram_ray.notebook.cards import CARD, COLOURS, DIM, ROWS_SHOWN, more_html, safe, table_html
+from lexigram_ray.notebook.cards import COLOURS, DIM, ROWS_SHOWN, card, more_html, safe, table_html
 
 if TYPE_CHECKING:
     from lexigram_ray.jobs.records import Job
@@ -60,7 +60,7 @@ def ingest_card(report: IngestReport) -> str:
         lines.append(f"<b>error</b> {safe(report.error)}")
     lines += [f"<b>note</b> {safe(note)}" for note in report.notes]
     lines.append(f'<span style="{DIM}">job {escape(report.job_id)}</span>')
-    return _card(lines, problems_table(report.problems))
+    return card(lines, problems_table(report.problems))
 
 
 def job_card(job: Job, now: datetime) -> str:
@@ -76,7 +76,7 @@ def job_card(job: Job, now: datetime) -> str:
         code = f" ({escape(job.error_code)})" if job.error_code else ""
         lines.append(f"<b>error</b> {safe(job.error)}{code}")
     lines.append(f'<span style="{DIM}">job {escape(job.id)}</span>')
-    return _card(lines, problems_table([Problem.from_dict(each) for each in problems_of(job)]))
+    return card(lines, problems_table([Problem.from_dict(each) for each in problems_of(job)]))
 
 
 def problems_table(problems: Sequence[Problem]) -> str:
@@ -88,10 +88,6 @@ def problems_table(problems: Sequence[Problem]) -> str:
     rows = [(p.outcome.value, safe(p.code), safe(p.source), safe(p.reason)) for p in shown]
     table = table_html(("outcome", "code", "source", "reason"), rows)
     return f"{table}{more_html(len(ordered), len(shown), '.problems')}"
-
-
-def _card(lines: Sequence[str], below: str) -> str:
-    return f'<div style="{CARD}">{"<br>".join(lines)}{below}</div>'
 
 
 def _bar(job: Job, colour: str) -> str:

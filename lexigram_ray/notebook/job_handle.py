@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 
 from lexigram_ray.cli.embed_progress import EmbedMoment
 from lexigram_ray.cli.ingest_progress import IngestMoment
-from lexigram_ray.cli.job_ids import find_job
+from lexigram_ray.cli.job_ids import existing_store, find_job
 from lexigram_ray.core.call_settings import settings_of
 from lexigram_ray.core.errors import UsageError
 from lexigram_ray.jobs.counts import Counts
 from lexigram_ray.jobs.embed_report import EmbedProgress, EmbedReport
 from lexigram_ray.jobs.report import IngestReport
 from lexigram_ray.jobs.requests import EMBED, INGEST
-from lexigram_ray.jobs.store import Store
 from lexigram_ray.jobs.watching import LOOK_EVERY_SECONDS
 from lexigram_ray.notebook.bar import display_for
 from lexigram_ray.notebook.cards import embed_card
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from lexigram_ray.core.types import JobStatus
     from lexigram_ray.jobs.records import Job
     from lexigram_ray.jobs.report import Progress
+    from lexigram_ray.jobs.store import Store
 
 
 def attach(
@@ -248,13 +248,7 @@ def _moment_of(now: Progress | EmbedProgress) -> Moment:
 
 
 def _open(config: WorkersConfig) -> Store:
-    store = Store.open_existing(config.paths.store_url)
-    if store is None:
-        where = f" in {config.paths.root}" if config.store_url is None else ""
-        raise UsageError(
-            f"there are no jobs yet{where}", hint="say where they are with state=..., or submit one"
-        )
-    return store
+    return existing_store(config, hint="say where they are with state=..., or submit one")
 
 
 def _found(store: Store, job_id: str) -> Job:

@@ -65,15 +65,13 @@ class Gauges:
         self._set(JOBS, "status", jobs)
         self._set(DEAD_LETTERS, "category", open_letters(self._store))
         if self._clock() - self._sized_at >= COLLECTIONS_SECONDS:
-            self._sizes, self._sized_at = self._sizes_now(), self._clock()
+            self._sizes = sizes_of(self._paths.lancedb, most=MOST_COLLECTIONS)
+            self._sized_at = self._clock()
         self._set(COLLECTION_ROWS, "collection", self._sizes.rows)
         self._set(COLLECTION_BYTES, "collection", self._sizes.bytes)
         self._set(DISK_FREE_BYTES, "place", _free_bytes(self._paths))
         for check, passed in _health(self._store).items():
             meter().gauge(HEALTH, passed, check=check)
-
-    def _sizes_now(self) -> Sizes:
-        return sizes_of(self._paths.lancedb, most=MOST_COLLECTIONS)
 
     def _set(self, metric: Metric, label: str, values: Mapping[str, float]) -> None:
         before = self._seen.get(metric.name, set())

@@ -105,10 +105,8 @@ class StoreLooker:
         self._store = self._store or Store.open_existing(self._config.paths.store_url)
         at = self._clock()
         if at - self._sized_at >= SIZES_SECONDS:
-            self._sizes, self._sized_at = (
-                sizes_of(self._config.paths.lancedb, most=MOST_COLLECTIONS),
-                at,
-            )
+            self._sizes = sizes_of(self._config.paths.lancedb, most=MOST_COLLECTIONS)
+            self._sized_at = at
         store = self._store
         return SystemLook(
             now=datetime.now(UTC),

@@ -14,6 +14,7 @@ from lexigram_ray.core.errors import UsageError, WorkerError
 from lexigram_ray.core.result import Err, Ok
 from lexigram_ray.core.types import JobStatus
 from lexigram_ray.jobs.awaiting import call
+from lexigram_ray.jobs.foreign_queue import field_of
 from lexigram_ray.jobs.recorded_config import mapping
 
 if TYPE_CHECKING:
@@ -177,8 +178,8 @@ class DurableTaskQueue:
         """Do nothing: the store is open only while it is asked."""
 
     async def _submit(self, task: Any) -> str:
-        name, kwargs = _given(task, "name"), _given(task, "kwargs")
-        priority = _given(task, "priority")
+        name, kwargs = field_of(task, "name"), field_of(task, "kwargs")
+        priority = field_of(task, "priority")
         if not (isinstance(name, str) and name in _KINDS and isinstance(kwargs, Mapping)):
             raise UsageError(
                 f"the durable queue cannot do a task {name!r}",
@@ -225,12 +226,6 @@ class DurableTaskQueue:
 
         with Store.open(self.config.paths.store_url) as store:
             return ask(store)
-
-
-def _given(task: object, name: str) -> object:
-    if isinstance(task, Mapping):
-        return cast("Mapping[str, object]", task).get(name)
-    return getattr(task, name, None)
 
 
 def _of_document(asked: dict[str, Any]) -> dict[str, Any]:

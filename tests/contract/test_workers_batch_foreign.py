@@ -31,6 +31,7 @@ from lexigram_ray.workers import (
     HealthStatus,
     ProgressTracker,
 )
+from lexigram_ray.workers.protocols import DurableTaskQueue
 from tests.tables import rows_of
 from tests.workers_batch import Chunk, chunks
 from tests.workers_doubles import Rows, Vectors, ended
@@ -256,7 +257,6 @@ def test_every_stage_is_really_set() -> None:
     seen: list[str] = []
 
     async def run() -> None:
-        gate = asyncio.Event()
         worker = BatchEmbeddingWorker(Rows(), Vectors())
         tracker = worker._progress_tracker
         note = tracker.note
@@ -271,7 +271,6 @@ def test_every_stage_is_really_set() -> None:
         pending = await worker.get_progress(job_id)
         assert pending is not None
         seen.append(pending.status.value)
-        gate.set()
         await worker.start()
         await ended(worker, job_id)
         await worker.stop()
@@ -567,6 +566,22 @@ def test_the_cache_asks_a_provider_for_what_it_does_not_know_once() -> None:
         assert await EmbeddingCache().get("ddd", "m") == [0.1, 3.0]
 
     asyncio.run(run())
+
+
+def test_vectors_are_kept_where_the_durable_queue_that_was_given_keeps_its_state(
+    tmp_path: Path,
+) -> None:
+    provider = Vectors()
+    provider.revision = "1"  # type: ignore[attr-defined]
+    queue = DurableTaskQueue(state=tmp_path / "elsewhere")
+    worker = BatchEmbeddingWorker(Rows(), provider, queue)
+    done = asyncio.run(run_one(worker, chunks(3)))
+    assert done.status is EmbeddingStatus.COMPLETED
+    assert EmbeddingCache().size() == 0
+    assert EmbeddingCache(state=tmp_path / "elsewhere").size() == 3
+    assert worker.get_stats()["cache_size"] == 3
+    asyncio.run(worker.clear_cache())
+    assert EmbeddingCache(state=tmp_path / "elsewhere").size() == 0
 
 
 def test_the_tracker_knows_jobs_by_their_ids_alone() -> None:

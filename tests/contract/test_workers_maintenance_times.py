@@ -350,6 +350,9 @@ def test_a_bad_look_is_not_the_last_one(site: Site, monkeypatch: pytest.MonkeyPa
 
     started(site, scenario)
 
+    assert site.ran
+    assert len(looks) > 1
+
 
 def test_a_worker_whose_event_loop_has_ended_does_not_run_and_can_be_started_again(
     site: Site,

@@ -58,6 +58,13 @@ def _begin_and_die(
     return claim
 
 
+def _begin_and_cancel(
+    config: WorkersConfig, store: Store, monkeypatch: pytest.MonkeyPatch, **options: object
+) -> None:
+    claim = _begin_and_die(config, store, monkeypatch, **options)
+    store.cancel(claim.job_id, Owner.current(), turn_seconds=5.0)
+
+
 # -- What was begun and cancelled ------------------------------------------------------------------
 
 
@@ -67,8 +74,7 @@ def test_what_a_cancelled_clean_up_has_begun_is_put_back_where_the_rules_let_it_
     seed(place, tmp_path / "docs", {"a": 20.0, "b": 0.0})
     with place.open_store() as store:
         before = store.ledger(NAME)
-        claim = _begin_and_die(config, store, monkeypatch, older_than_days=10)
-        store.cancel(claim.job_id, Owner.current(), turn_seconds=5.0)
+        _begin_and_cancel(config, store, monkeypatch, older_than_days=10)
         assert states(store)["a"] is LedgerState.WRITING
 
         planned = run_duty(document_cleanup.run, config, store, dry_run=True)
@@ -83,13 +89,12 @@ def test_what_a_cancelled_clean_up_has_begun_is_put_back_where_the_rules_let_it_
         assert_table_equals_ledger(collection, store)
 
 
-def test_what_a_failed_clean_up_has_begun_goes_where_the_rules_still_say_so(
+def test_what_a_cancelled_clean_up_has_begun_goes_where_the_rules_still_say_so(
     place: Place, config: WorkersConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seed(place, tmp_path / "docs", {"a": 20.0, "b": 0.0})
     with place.open_store() as store:
-        claim = _begin_and_die(config, store, monkeypatch, older_than_days=10)
-        store.cancel(claim.job_id, Owner.current(), turn_seconds=5.0)
+        _begin_and_cancel(config, store, monkeypatch, older_than_days=10)
 
         planned = run_duty(document_cleanup.run, config, store, older_than_days=10, dry_run=True)
         report = run_duty(document_cleanup.run, config, store, older_than_days=10)
@@ -117,8 +122,7 @@ def test_a_removal_that_comes_late_takes_nothing_that_was_put_back(
 ) -> None:
     seed(place, tmp_path / "docs", {"a": 20.0, "b": 0.0})
     with place.open_store() as store:
-        claim = _begin_and_die(config, store, monkeypatch, older_than_days=10)
-        store.cancel(claim.job_id, Owner.current(), turn_seconds=5.0)
+        _begin_and_cancel(config, store, monkeypatch, older_than_days=10)
         stopped = place.open_collection(store)
 
         run_duty(document_cleanup.run, config, store)
@@ -134,8 +138,7 @@ def test_rows_that_go_while_they_are_put_back_are_gone(
 ) -> None:
     seed(place, tmp_path / "docs", {"a": 20.0, "b": 20.0})
     with place.open_store() as store:
-        claim = _begin_and_die(config, store, monkeypatch, older_than_days=10)
-        store.cancel(claim.job_id, Owner.current(), turn_seconds=5.0)
+        _begin_and_cancel(config, store, monkeypatch, older_than_days=10)
 
         def remove_first(real: Any, arguments: Any, options: Any) -> Any:
             remove_documents(place.open_collection(store), ["a"])
@@ -167,8 +170,7 @@ def test_a_document_that_was_never_done_is_judged_although_its_removal_was_begun
             place.open_collection(store),
             ended(Outcome.FAILED, ["a"]),
         )
-        claim = _begin_and_die(config, store, monkeypatch, older_than_days=0)
-        store.cancel(claim.job_id, Owner.current(), turn_seconds=5.0)
+        _begin_and_cancel(config, store, monkeypatch, older_than_days=0)
 
         later = NOW + dt.timedelta(days=6)
         run_duty(document_cleanup.run, config, store, now=lambda: later, older_than_days=older)
@@ -183,8 +185,7 @@ def test_rows_that_another_store_has_written_over_a_begun_removal_stay(
 ) -> None:
     seed(place, tmp_path / "docs", {"a": 20.0})
     with place.open_store() as store:
-        claim = _begin_and_die(config, store, monkeypatch, older_than_days=10)
-        store.cancel(claim.job_id, Owner.current(), turn_seconds=5.0)
+        _begin_and_cancel(config, store, monkeypatch, older_than_days=10)
         with Place(tmp_path / "elsewhere").open_store() as foreign:
             theirs = place.open_collection(foreign)
             commit(foreign, claim_job(foreign, "theirs"), theirs, ingested({"a": 3}, "theirs"))

@@ -22,7 +22,7 @@ from lexigram_ray.jobs.records import Claim
 from lexigram_ray.jobs.schedule_records import Schedule
 from lexigram_ray.jobs.store import Store
 from lexigram_ray.maintenance import health_check
-from lexigram_ray.maintenance.canary import canary_file
+from lexigram_ray.maintenance.canary import FOLDER, canary_file
 from lexigram_ray.maintenance.duty import DutyContext, DutyReport, Fault
 from lexigram_ray.maintenance.health_looks import CLUSTER_NOTE
 from lexigram_ray.maintenance.verdicts import Check, Verdict, take
@@ -317,9 +317,13 @@ def test_a_head_that_is_gone_is_a_fault_and_one_that_runs_is_not(
 
 
 def test_a_model_that_makes_another_vector_than_at_first_is_a_fault(
-    state: Path, converted_models: Path
+    tmp_path: Path, converted_models: Path
 ) -> None:
-    config = load_config(state_dir=state)
+    # Its own copy: other tests keep vectors beside the model that they share.
+    shutil.copytree(
+        converted_models, tmp_path / "state" / "models", ignore=shutil.ignore_patterns(FOLDER)
+    )
+    config = load_config(state_dir=tmp_path / "state")
     spec = describe_model(
         config.embedding.model, precision="auto", models_dir=config.paths.models
     ).spec

@@ -26,7 +26,7 @@ def no_application_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_arguments_stand_over_the_file_and_the_file_over_defaults(tmp_path: Path) -> None:
     file = tmp_path / "workers.yaml"
     file.write_text("ai_workers:\n  embedding: {precision: fp32, dimensions: 64}\n")
-    settings = settings_of(file, tmp_path / "state", dimensions=32, model=None)
+    settings = settings_of(file, tmp_path / "state", embedding={"dimensions": 32, "model": None})
 
     assert settings.state_dir == tmp_path / "state"
     assert (settings.embedding.precision, settings.embedding.dimensions) == ("fp32", 32)
@@ -34,17 +34,30 @@ def test_arguments_stand_over_the_file_and_the_file_over_defaults(tmp_path: Path
 
 def test_arguments_stand_over_a_configuration_that_was_given(tmp_path: Path) -> None:
     given = load_config(state_dir=tmp_path, embedding={"precision": "fp32", "cache": False})
-    settings = settings_of(given, None, dimensions=32)
+    settings = settings_of(given, None, embedding={"dimensions": 32})
 
-    assert settings_of(given, None, dimensions=None) is given
+    assert settings_of(given, None, embedding={"dimensions": None}) is given
     assert settings.state_dir == tmp_path
     assert settings.embedding.model_dump() == given.embedding.model_dump() | {"dimensions": 32}
     assert type(settings) is WorkersConfig
 
 
+def test_arguments_of_several_sections_leave_the_rest_of_each(tmp_path: Path) -> None:
+    file = tmp_path / "workers.yaml"
+    file.write_text("ai_workers:\n  chunking: {strategy: characters, size: 300}\n")
+    asked = {"chunking": {"overlap": 20, "size": None}, "parser": {"ocr": True}}
+
+    for given in (file, load_config(file)):
+        settings = settings_of(given, tmp_path / "state", **asked)
+        chunking = settings.chunking
+        assert (chunking.strategy, chunking.size, chunking.overlap) == ("characters", 300, 20)
+        assert settings.parser.ocr
+        assert settings.state_dir == tmp_path / "state"
+
+
 def test_a_wrong_value_over_a_given_configuration_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"embedding\.precision"):
-        settings_of(load_config(state_dir=tmp_path), None, precision="fp8")
+        settings_of(load_config(state_dir=tmp_path), None, embedding={"precision": "fp8"})
 
 
 def test_a_traceback_ends_with_the_way_out(tmp_path: Path) -> None:

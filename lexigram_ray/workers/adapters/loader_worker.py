@@ -21,8 +21,6 @@ __all__ = ["LoaderWorkerBridge"]
 
 logger = logging.getLogger("lexigram_ray")
 
-_TIMED = "no end of it was seen"
-
 
 class LoaderWorkerBridge:
     """Has a worker ingest a file, waits for that, and returns the chunks.
@@ -99,7 +97,8 @@ class LoaderWorkerBridge:
             if left <= 0:
                 raise WorkerError(
                     f"Worker timed out after {self._timeout:g}s for source: {path}",
-                    hint=f"{_TIMED}: job {job_id} may still end; is the worker started?",
+                    hint=f"no end of it was seen: job {job_id} may still end; "
+                    "is the worker started?",
                 )
             await asyncio.sleep(min(self._poll_interval, left))
 

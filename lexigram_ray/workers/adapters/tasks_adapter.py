@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from lexigram_ray.core.errors import WorkerError
 from lexigram_ray.jobs.awaiting import call
-from lexigram_ray.jobs.foreign_queue import unwrapped
+from lexigram_ray.jobs.foreign_queue import field_of, unwrapped
 
 if TYPE_CHECKING:
     from lexigram_ray.workers.protocols import JobProtocol, TaskQueueProtocol
@@ -56,7 +56,7 @@ class JobAdapter:
         self._made_at = datetime.now(UTC)
         self._updated_at: datetime | None = None
         self._status: JobStatus | None = None
-        self._progress: tuple[float, dict[str, Any]] | None = None
+        self._progress: float | None = None
 
     @property
     def raw(self) -> Any:
@@ -66,20 +66,20 @@ class JobAdapter:
     @property
     def id(self) -> str:
         """Its id."""
-        return str(_given(self._job, "id"))
+        return str(field_of(self._job, "id"))
 
     @property
     def status(self) -> JobStatus:
         """How far it is; what is none of the known states is `pending`."""
         if self._status is not None:
             return self._status
-        return _status_of(_given(self._job, "status")) or JobStatus.PENDING
+        return _status_of(field_of(self._job, "status")) or JobStatus.PENDING
 
     @property
     def data(self) -> dict[str, Any]:
         """What its handler is given: `data`, or else `kwargs`."""
         for name in ("data", "kwargs"):
-            found = _given(self._job, name)
+            found = field_of(self._job, name)
             if isinstance(found, Mapping):
                 return dict(cast("Mapping[str, Any]", found))
         return {}
@@ -87,19 +87,19 @@ class JobAdapter:
     @property
     def created_at(self) -> datetime:
         """When it was made, UTC; where the job does not say so, when this adapter was."""
-        found = _given(self._job, "created_at")
+        found = field_of(self._job, "created_at")
         return found if isinstance(found, datetime) else self._made_at
 
     @property
     def updated_at(self) -> datetime | None:
         """When it changed last, UTC; None where nothing is known of that."""
-        found = _given(self._job, "updated_at")
+        found = field_of(self._job, "updated_at")
         return found if isinstance(found, datetime) else self._updated_at
 
     @property
     def progress(self) -> float | None:
         """How much is done, as `update_progress` was told; None before."""
-        return None if self._progress is None else self._progress[0]
+        return self._progress
 
     async def update_status(self, status: JobStatus, error: str | None = None) -> None:
         """Note a new state; the job itself is told where it can be."""
@@ -118,7 +118,7 @@ class JobAdapter:
         update = getattr(self._job, "update_progress", None)
         if callable(update):
             await call(update, progress, metadata)
-        self._progress = (progress, dict(metadata or {}))
+        self._progress = progress
         self._updated_at = datetime.now(UTC)
 
 
@@ -159,7 +159,7 @@ class LexigramTasksAdapter:
             raise TaskQueueError(
                 f"Failed to enqueue task {job_type!r}: {error.message}", hint=error.hint
             ) from error
-        return str(answer if isinstance(answer, str) else _given(answer, "id") or answer)
+        return str(answer if isinstance(answer, str) else field_of(answer, "id") or answer)
 
     async def dequeue(self, queue_name: str, timeout: int = 30) -> JobAdapter | None:
         """Take the next job; None where none came within `timeout` seconds."""
@@ -209,12 +209,6 @@ async def _asked(dequeue: Any, queue_name: str, *, timeout: int) -> Any:
     except ValueError:
         pass
     return await call(dequeue, queue_name, timeout=timeout)
-
-
-def _given(job: object, name: str) -> object:
-    if isinstance(job, Mapping):
-        return cast("Mapping[str, object]", job).get(name)
-    return getattr(job, name, None)
 
 
 def _status_of(status: object) -> JobStatus | None:

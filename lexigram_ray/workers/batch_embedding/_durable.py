@@ -87,11 +87,11 @@ class DurableEmbedding:
 
     def figures(self) -> Figures:
         """Count the embedding jobs of the Store; all are 0 where it does not answer."""
-        by_status = dict.fromkeys(EmbeddingStatus, 0)
         try:
-            self._count(by_status)
+            by_status = self._counts()
         except WorkerError as error:
             logger.warning("the job store does not answer: %s", error)
+            by_status = dict.fromkeys(EmbeddingStatus, 0)
         return Figures(active=self._work.active, by_status=by_status, cached=self._count_cached())
 
     async def look(self) -> Look:
@@ -126,7 +126,8 @@ class DurableEmbedding:
         self._work.submitted(recorded.id)
         return recorded.id
 
-    def _count(self, by_status: dict[EmbeddingStatus, int]) -> None:
+    def _counts(self) -> dict[EmbeddingStatus, int]:
+        by_status = dict.fromkeys(EmbeddingStatus, 0)
         for status, number in self._work.counts().items():
             if status in STATUSES:
                 by_status[STATUSES[status]] += number
@@ -135,6 +136,7 @@ class DurableEmbedding:
         )
         for job in running:
             by_status[stage_of(job)] += 1
+        return by_status
 
     def _count_cached(self) -> int:
         """Count all vectors; a table that is as it was is not opened again."""
@@ -155,10 +157,10 @@ class DurableEmbedding:
 
 
 def _tables_of(root: Path) -> list[Path]:
-    from lexigram_ray.embedding.cache_contents import cache_paths, is_folder
+    from lexigram_ray.embedding.cache_contents import cache_paths
 
     with contextlib.suppress(EmbeddingError):
-        return cache_paths(root) if is_folder(root) else []
+        return cache_paths(root)
     return []
 
 

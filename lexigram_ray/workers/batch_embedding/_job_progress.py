@@ -8,6 +8,7 @@ from typing import cast
 
 from lexigram_ray.core.types import JobStatus
 from lexigram_ray.jobs.counts import Counts
+from lexigram_ray.jobs.recorded_config import mapping
 from lexigram_ray.jobs.records import Job
 from lexigram_ray.jobs.requests import REQUEST
 from lexigram_ray.workers.batch_embedding.types import BatchEmbeddingProgress, EmbeddingStatus
@@ -63,8 +64,7 @@ def _vectors_of(job: Job, counts: Counts) -> tuple[int, int]:
 
 
 def _rows_recorded(job: Job) -> int:
-    request = job.spec.get(REQUEST)
-    read = cast("Mapping[str, object]", request).get("rows") if isinstance(request, dict) else None
+    read = mapping(job.spec.get(REQUEST)).get("rows")
     return read if isinstance(read, int) else 0
 
 

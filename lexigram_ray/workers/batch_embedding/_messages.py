@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import logging
 import threading
 import time
 from collections import OrderedDict
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from lexigram_ray.jobs.embed_report import EmbedProgress, EmbedReport
 
 __all__ = ["EmbeddingMessages"]
+
+logger = logging.getLogger("lexigram_ray")
 
 MOST_REMEMBERED = 10_000
 
@@ -239,8 +241,11 @@ class EmbeddingMessages:
         self._progress.note(message.id, status=EmbeddingStatus.FAILED, error=error_text(error))
         recorded = self._jobs.pop(message.id, None)
         if recorded is not None:
-            with contextlib.suppress(WorkerError):
+            try:
                 await call(_give_up, self._settings().paths.store_url, recorded, error)
+            except WorkerError as refused:
+                # The failure itself is told all the same.
+                logger.warning("job %s is left unfinished: %s", recorded, refused)
 
 
 def _job_of(message: Message, batch_size: int) -> BatchEmbeddingJob:

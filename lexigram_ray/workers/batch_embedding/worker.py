@@ -97,6 +97,8 @@ class BatchEmbeddingWorker:
         self.default_batch_size = default_batch_size
         self.enable_cache = enable_cache
         self.drain_seconds = drain_seconds
+        if isinstance(queue, DurableTaskQueue) and config is None and state is None:
+            config = queue.config
         self._given = (config, state)
         self._on_failure = on_failure
         self._cache = EmbeddingCache(config=config, state=state)
@@ -202,7 +204,7 @@ class BatchEmbeddingWorker:
                     status, error = _verdict(look)
                 else:
                     status, error = HealthStatus.UNHEALTHY, "the worker is not running"
-                details = await self._details()
+                details = await call(self.get_stats)
         except TimeoutError:
             status = HealthStatus.DEGRADED if self._way.running else HealthStatus.UNHEALTHY
             error = error or f"no answer within {timeout:g} s"
@@ -220,9 +222,6 @@ class BatchEmbeddingWorker:
     async def clear_cache(self) -> None:
         """Forget all cached vectors: of all models where jobs are durable."""
         await self._way.clear_cache()
-
-    async def _details(self) -> dict[str, Any]:
-        return await call(self.get_stats)
 
     @cached_property
     def _way(self) -> Way:
@@ -253,8 +252,6 @@ class BatchEmbeddingWorker:
 
     @cached_property
     def _settings(self) -> WorkersConfig:
-        if isinstance(self.queue, DurableTaskQueue) and self._given == (None, None):
-            return self.queue.config
         return settings_of(*self._given)
 
     def _is_durable(self) -> bool:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
-from lexigram_ray.jobs.awaiting import resolved
+from lexigram_ray.jobs.awaiting import parameters_of, resolved
 
 __all__ = ["bound"]
 
@@ -20,13 +19,6 @@ async def bound(container: Any, key: type | None) -> Any:
     # Not a truth value: a double of a container says something to everything.
     if key is None or not callable(has) or has(key) is not True:
         return None
-    if _takes(container.resolve, "bypass_visibility"):
+    if "bypass_visibility" in (parameters_of(container.resolve) or {}):
         return await resolved(container.resolve(key, bypass_visibility=True))
     return await resolved(container.resolve(key))
-
-
-def _takes(function: Any, name: str) -> bool:
-    try:
-        return name in inspect.signature(function).parameters
-    except (TypeError, ValueError):
-        return False

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from lexigram_ray.jobs.awaiting import resolved
+from lexigram_ray.jobs.redaction import error_text, redacted
 from lexigram_ray.workers.protocols import HealthCheckResult, HealthStatus
 
 __all__ = ["COMPONENT", "health_of", "health_of_idle"]
@@ -77,7 +78,7 @@ async def health_of(
 
 async def _ask(worker: Any, failed: BaseException | None, timeout: float) -> Any:
     if failed is not None:
-        return _unwell(worker, f"it could not be started: {failed}")
+        return _unwell(worker, f"it could not be started: {redacted(str(failed))}")
     return await resolved(worker.health_check(timeout))
 
 
@@ -89,7 +90,7 @@ def _answer(worker: Any, asking: asyncio.Task[Any], limit: float) -> HealthCheck
         return _unwell(worker, f"no answer within {limit:.1f} s")
     error = asking.exception()
     if error is not None:
-        return _unwell(worker, f"{type(error).__name__}: {error}")
+        return _unwell(worker, error_text(error))
     answer = asking.result()
     if getattr(answer, "status", None) not in _WORST_FIRST:
         return _unwell(worker, f"its answer is no health: {answer!r}", HealthStatus.UNKNOWN)

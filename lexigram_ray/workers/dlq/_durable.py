@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +21,6 @@ from lexigram_ray.workers.types import DLQItem, DLQStats
 
 if TYPE_CHECKING:
     from lexigram_ray.jobs.kept_duties import KeptDuties
-    from lexigram_ray.jobs.store import Store
     from lexigram_ray.workers.dlq._letters import LettersOfStore
 
 __all__ = ["DurableLetters"]
@@ -39,8 +37,8 @@ class DurableLetters:
 
     Args:
         config: Where the store is, and how failures are retried.
-        worker_id: Whose function is told of what nobody retries: of each letter once, across
-            processes.
+        worker_id: Whose function is told of what nobody retries: of each letter once by processes
+            that come one after another; those that run at once may each tell of it.
         name: For the log.
         dlq_queue: Is sent each letter that nobody retries; None for nobody.
     """
@@ -84,7 +82,7 @@ class DurableLetters:
 
         duties = self._duties = KeptDuties(self._config, self._name)
         for duty, what in ((keep_retrying, "retry"), (keep_telling, "tell")):
-            duties.keep_doing(partial(_with_store, duty, self._config, duties.ending), what)
+            duties.keep_doing(partial(duty, self._config, ending=duties.ending), what)
         self._stopping = asyncio.Event()
         self._telling = asyncio.create_task(self._tell_on(self._stopping), name=self._name)
 
@@ -201,12 +199,3 @@ class _Desk:
     def is_known(self, key: str) -> bool:
         """Whether it was told, or is not to be told now."""
         return key in self.told or self.teller.is_early(key)
-
-
-def _with_store(
-    duty: Callable[[WorkersConfig, Store, threading.Event], None],
-    config: WorkersConfig,
-    ending: threading.Event,
-    store: Store,
-) -> None:
-    duty(config, store, ending)

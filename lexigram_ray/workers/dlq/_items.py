@@ -235,8 +235,9 @@ class FailedItems:
                 if category is None or kept.item.failure_category == category
             ]
             # Of two that failed in one moment the later one goes first.
-            newest = sorted(enumerate(found), key=lambda each: (each[1].last_failure, each[0]))
-            return [item for _, item in reversed(newest)][: max(0, limit)]
+            found.reverse()
+            found.sort(key=lambda item: item.last_failure, reverse=True)
+            return found[: max(0, limit)]
 
     def untold(self) -> list[DLQItem]:
         """Return the items that nobody retries, and of which nobody was told since they failed."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from lexigram_ray.core.errors import DLQError
-from lexigram_ray.jobs.foreign_queue import Message
+from lexigram_ray.jobs.foreign_queue import Message, field_of
 
 __all__ = ["task_of"]
 
@@ -24,32 +24,26 @@ def task_of(job: object) -> Message:
     """
     if isinstance(job, Message):
         return job
-    job_id, name = _given(job, "id"), _given(job, "name")
+    job_id, name = field_of(job, "id"), field_of(job, "name")
     if job_id is None or name is None:
         raise DLQError(
             f"a {type(job).__name__} without an id and a name is no job that could be retried",
             hint="give the job as the queue has it: id, name, args, kwargs, priority",
         )
-    args, kwargs = _given(job, "args"), _given(job, "kwargs")
-    timeout, retries = _given(job, "timeout"), _given(job, "max_retries")
+    args, kwargs = field_of(job, "args"), field_of(job, "kwargs")
+    timeout, retries = field_of(job, "timeout"), field_of(job, "max_retries")
     return Message(
         id=str(job_id),
         name=str(name),
         args=tuple(cast("list[Any]", args)) if isinstance(args, (list, tuple)) else (),
         kwargs=dict(cast("Mapping[str, Any]", kwargs)) if isinstance(kwargs, Mapping) else {},
-        priority=_whole(_given(job, "priority"), 0),
+        priority=_whole(field_of(job, "priority"), 0),
         max_retries=_whole(retries, 3),
         timeout=float(timeout) if isinstance(timeout, (int, float)) else None,
-        correlation_id=_text(_given(job, "correlation_id")),
-        causation_id=_text(_given(job, "causation_id")),
+        correlation_id=_text(field_of(job, "correlation_id")),
+        causation_id=_text(field_of(job, "causation_id")),
         raw=job,
     )
-
-
-def _given(job: object, name: str) -> object:
-    if isinstance(job, Mapping):
-        return cast("Mapping[str, object]", job).get(name)
-    return getattr(job, name, None)
 
 
 def _whole(value: object, otherwise: int) -> int:

@@ -48,18 +48,18 @@ class Ended:
     note: str = ""
 
 
-def source_of(asked: Asked) -> Document:
-    """Return the document without a look at its file."""
+def unidentified(path: Path, document_id: str) -> Document:
+    """Return a document without a look at its file."""
     return Document(
-        document_id=asked.document_id,
-        path=str(asked.path),
-        source=source_name(asked.path),
+        document_id=document_id,
+        path=str(path),
+        source=source_name(path),
         stamp=FileStamp(size=0, mtime_ns=0, ctime_ns=0, inode=0),
     )
 
 
 def identified(asked: Asked) -> Document:
-    """Return the document with its file's stamp and hash of now.
+    """Return the document asked for, with its file's stamp and hash of now.
 
     Raises:
         UnreadableError: The file cannot be read.
@@ -67,7 +67,7 @@ def identified(asked: Asked) -> Document:
     """
     from lexigram_ray.jobs.plan import identify
 
-    document = identify(source_of(asked))
+    document = identify(unidentified(asked.path, asked.document_id))
     if document.stamp.size == 0:
         raise DocumentSkipped("the file is empty", code="empty")
     return document

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.types import JobStatus
+from lexigram_ray.workers._durable_queue import DurableTaskQueue
 from lexigram_ray.workers.document_ingestion._job_progress import document_of, ingestion_progress
-from lexigram_ray.workers.document_ingestion.types import IngestionProgress, IngestionStatus
+from lexigram_ray.workers.document_ingestion.types import IngestionProgress
 
 if TYPE_CHECKING:
     from lexigram_ray.jobs.records import Job, LedgerEntry
@@ -128,7 +129,7 @@ class DurableIngestions:
 
     def _pages_of(self, job: Job, entry: LedgerEntry | None) -> int:
         """Return the pages of a document that this job did not have to parse."""
-        if entry is None or job.progress.get("document", {}) not in ({}, None):
+        if entry is None or job.progress.get("document"):
             return 0
         if job.id not in self._pages:
             from lexigram_ray.core.ids import source_path
@@ -141,19 +142,15 @@ class DurableIngestions:
         return self._pages[job.id]
 
     def _chunks(self, job_id: str) -> list[IngestedChunk] | None:
-        progress = self._progress(job_id)
         job = self.work.progress_of(job_id)
-        if job is None or progress is None or progress.status is not IngestionStatus.COMPLETED:
+        if job is None or job.status is not JobStatus.COMPLETED:
             return None
-        return stored_chunks(self._config, job.collection, progress.document_id)
+        return stored_chunks(self._config, job.collection, document_of(job))
 
 
-def config_of_durable(queue: Any) -> WorkersConfig | None:
+def config_of_durable(queue: object) -> WorkersConfig | None:
     """Return the configuration of a queue that is the durable store; None of any other."""
-    if type(queue).__module__ != "lexigram_ray.workers._durable_queue":
-        return None
-    config: WorkersConfig = queue.config
-    return config
+    return queue.config if isinstance(queue, DurableTaskQueue) else None
 
 
 def stored_chunks(config: WorkersConfig, collection: str, document_id: str) -> list[IngestedChunk]:

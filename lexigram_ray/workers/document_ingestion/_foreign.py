@@ -13,9 +13,14 @@ from lexigram_ray.jobs.foreign_queue import ForeignQueue, Message
 from lexigram_ray.jobs.memory_queue import MemoryQueue
 from lexigram_ray.jobs.redaction import error_text
 from lexigram_ray.jobs.worker_pool import WorkerPool
-from lexigram_ray.workers.document_ingestion.types import IngestionProgress, IngestionStatus
+from lexigram_ray.workers.document_ingestion.types import (
+    DocumentIngestionJob,
+    IngestionProgress,
+    IngestionStatus,
+)
 
 if TYPE_CHECKING:
+    from lexigram_ray.workers.document_ingestion.parser import DocumentParser
     from lexigram_ray.workers.document_ingestion.processor import DocumentProcessor
 
 TASK = "ingest_document"
@@ -62,7 +67,7 @@ class QueuedIngestions:
         path: Path,
         collection: str,
         *,
-        parser: object | None,
+        parser: DocumentParser | Any,
         chunking: Mapping[str, Any] | None,
         metadata: Mapping[str, Any] | None,
         priority: int,
@@ -79,16 +84,16 @@ class QueuedIngestions:
         given_document(
             document_id, metadata=metadata, chunking=chunking, batch_chunks=batch_size
         )  # What cannot be done is said now.
-        kwargs: dict[str, Any] = {
-            "document_id": document_id,
-            "file_path": str(path),
-            "collection_name": collection,
-            "parser_name": None if parser is None else type(parser).__name__,
-            "metadata": dict(metadata or {}),
-            "batch_size": batch_size,
-        }
-        if chunking:
-            kwargs["chunking_config"] = dict(chunking)
+        job = DocumentIngestionJob(
+            document_id=document_id,
+            file_path=path,
+            collection_name=collection,
+            parser=parser,
+            chunking_config=None if chunking is None else dict(chunking),
+            metadata=dict(metadata or {}),
+            batch_size=batch_size,
+        )
+        kwargs = {"parser_name": None} | job.to_job_kwargs()
         if parser is not None:
             kwargs[PARSER_KEY] = self._keep(parser)
         job_id = await self.queue.enqueue(TASK, kwargs, priority)

@@ -41,10 +41,11 @@ async def parsed_by(parser: Any, path: Path) -> ParsedDocument:
         raise ParseFailedError(
             f"{name}.parse returned {type(document).__name__}, which has no text as `content`"
         )
+    content = _valid(content)
     metadata = _mapping(getattr(document, "metadata", None))
     return ParsedDocument(
-        content_hash=hash_text(_valid(content)),
-        text=_valid(content),
+        content_hash=hash_text(content),
+        text=content,
         markdown=path.suffix.lower() in _MARKDOWN or metadata.get("type") == "markdown",
         mime=str(metadata.get("mime") or "text/plain"),
         title=_valid(str(metadata.get("title") or "")),

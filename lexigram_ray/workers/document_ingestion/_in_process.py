@@ -19,14 +19,14 @@ from lexigram_ray.core.errors import DocumentError, DocumentSkipped, UsageError,
 from lexigram_ray.core.types import FailureCategory, JobStatus, Outcome
 from lexigram_ray.jobs.awaiting import call
 from lexigram_ray.jobs.stages import PARSING, STORING, Stage, Stages
-from lexigram_ray.workers.document_ingestion._asked import Asked, Ended, identified, source_of
+from lexigram_ray.workers.document_ingestion._asked import Asked, Ended, identified, unidentified
 from lexigram_ray.workers.document_ingestion._foreign_rows import only, row_batches
 from lexigram_ray.workers.document_ingestion._warm import WarmEmbedders
 
 if TYPE_CHECKING:
     from lexigram_ray.core.config import WorkersConfig
     from lexigram_ray.core.protocols import EmbeddingProvider
-    from lexigram_ray.core.types import Failure, ModelSpec
+    from lexigram_ray.core.types import ModelSpec, ParsedDocument
     from lexigram_ray.jobs.executor import Execution
     from lexigram_ray.jobs.foreign_store import ForeignStore
     from lexigram_ray.jobs.given_document import GivenDocument, GivenText
@@ -137,7 +137,7 @@ class InProcess:
             return GivenText(parser=name, error=error)
         return GivenText(parser=name, parsed=parsed, passages=passages)
 
-    def _parsed_here(self, asked: Asked) -> Any:
+    def _parsed_here(self, asked: Asked) -> ParsedDocument:
         from lexigram_ray.ingestion.parsed_store import ParsedStore
         from lexigram_ray.ingestion.sandbox import SandboxedParser
 
@@ -149,8 +149,9 @@ class InProcess:
     async def _into(self, store: ForeignStore, asked: Asked, request: IngestRequest) -> Ended:
         execution = await call(self._executed, asked, request)
         executed = only(execution)
-        if executed.failure is not None:
-            raise _error_of(executed.failure, executed.outcome)
+        failure = executed.failure
+        if failure is not None:
+            raise _failed(failure.reason, failure.code, failure.category, executed.outcome)
         stages = request.stages or Stages()
         stages.enter(STORING, chunks=executed.chunks, chunks_done=executed.chunks)
         try:
@@ -171,7 +172,7 @@ class InProcess:
         recipe = read_recipe(self._config, request)
         # Text that is there already needs no file.
         has_text = named is not None and named.text is not None
-        document = source_of(asked) if has_text else identified(asked)
+        document = unidentified(asked.path, asked.document_id) if has_text else identified(asked)
         metadata = "" if named is None else named.metadata
         with self._warm.embedder(recipe) as embedder:
             tools = make_tools(self._config, recipe, embedder, asked.job_id, request=request)
@@ -249,10 +250,6 @@ def _request(
         provider=provider,
         stages=stages,
     )
-
-
-def _error_of(failure: Failure, outcome: Outcome) -> DocumentError:
-    return _failed(failure.reason, failure.code, failure.category, outcome)
 
 
 def _failed(reason: str, code: str, category: FailureCategory, outcome: Outcome) -> DocumentError:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from lexigram_ray.core.types import JobStatus
+from lexigram_ray.jobs.recorded_config import mapping
 from lexigram_ray.workers.document_ingestion.types import IngestionProgress, IngestionStatus
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def ingestion_progress(job: Job, entry: LedgerEntry | None, pages: int = 0) -> I
         entry: What the ledger says of its document; None where it says nothing.
         pages: Of the document, where the job itself does not know them.
     """
-    stage = _mapping(job.progress.get("document"))
+    stage = mapping(job.progress.get("document"))
     status, error = _end_of(job) if job.status.is_final else _state_of(job, stage)
     total, done = int(stage.get("chunks", 0)), int(stage.get("chunks_done", 0))
     if status is IngestionStatus.COMPLETED:
@@ -42,7 +43,7 @@ def ingestion_progress(job: Job, entry: LedgerEntry | None, pages: int = 0) -> I
 
 def document_of(job: Job) -> str:
     """Return the document's id; of a job over folders, the first of its paths."""
-    given = _mapping(job.spec.get("document"))
+    given = mapping(job.spec.get("document"))
     if given:
         return str(given["id"])
     paths = job.spec.get("paths")
@@ -62,11 +63,7 @@ def _end_of(job: Job) -> tuple[IngestionStatus, str | None]:
 
 
 def _stored(job: Job, entry: LedgerEntry | None) -> int:
-    written = int(_mapping(job.summary.get("chunks")).get("written", 0))
+    written = int(mapping(job.summary.get("chunks")).get("written", 0))
     if written or entry is None:
         return written
     return entry.chunks
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return cast("Mapping[str, Any]", value) if isinstance(value, dict) else {}

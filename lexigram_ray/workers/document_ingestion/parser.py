@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, runtime_checkable
 
@@ -83,7 +84,6 @@ class UniversalDocumentParser:
     ) -> None:
         self.allowed_root = allowed_root
         self._given = (config, state)
-        self._settings: WorkersConfig | None = None
         self._parser: SandboxedParser | None = None
         self._use = threading.Lock()
         self._idle: threading.Timer | None = None
@@ -136,7 +136,7 @@ class UniversalDocumentParser:
             PathNotAllowedError: It lies outside what may be read.
             DocumentNotFoundError: There is no such file.
         """
-        resolved = allowed_path(file_path, self.allowed_root, self._config())
+        resolved = allowed_path(file_path, self.allowed_root, self._config)
         if not resolved.is_file():
             raise DocumentNotFoundError(
                 f"Document not found: {file_path}", hint="check the path; a folder is no document"
@@ -148,17 +148,19 @@ class UniversalDocumentParser:
         with self._use:
             self._end()
 
+    @cached_property
     def _config(self) -> WorkersConfig:
-        if self._settings is None:
-            from lexigram_ray.core.call_settings import settings_of
+        # Settled at the first use: making a parser reads no configuration.
+        from lexigram_ray.core.call_settings import settings_of
 
-            self._settings = settings_of(*self._given)
-        return self._settings
+        return settings_of(*self._given)
 
     def _parsed(self, path: Path) -> ParsedDocument | None:
+        from lexigram_ray.core.ids import document_id
         from lexigram_ray.jobs.plan import identify
+        from lexigram_ray.workers.document_ingestion._asked import unidentified
 
-        document = identify(_unidentified(path))
+        document = identify(unidentified(path, document_id(path)))
         with self._use:
             self._stop_waiting()
             try:
@@ -177,7 +179,7 @@ class UniversalDocumentParser:
         from lexigram_ray.ingestion.sandbox import SandboxedParser
 
         if self._parser is None:
-            config = self._config()
+            config = self._config
             self._parser = SandboxedParser(config.parser, ParsedStore(config.paths.parsed))
         return self._parser
 
@@ -221,19 +223,6 @@ def allowed_path(
     if config is not None:
         check_allowed(resolved, config.allowed_roots)
     return resolved
-
-
-def _unidentified(path: Path) -> Any:
-    from lexigram_ray.core.ids import document_id, source_name
-    from lexigram_ray.core.types import Document as Source
-    from lexigram_ray.core.types import FileStamp
-
-    return Source(
-        document_id=document_id(path),
-        path=str(path),
-        source=source_name(path),
-        stamp=FileStamp(size=0, mtime_ns=0, ctime_ns=0, inode=0),
-    )
 
 
 def _facts(path: Path) -> dict[str, Any]:

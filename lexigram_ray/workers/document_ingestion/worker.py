@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from lexigram_ray.core.call_settings import settings_of
 from lexigram_ray.jobs.awaiting import call
 from lexigram_ray.jobs.foreign_store import is_foreign
-from lexigram_ray.jobs.given_document import chunking_of
 from lexigram_ray.workers.document_ingestion._durable import (
     DurableIngestions,
     IngestedChunk,
@@ -103,7 +102,6 @@ class DocumentIngestionWorker:
         on_failure: object | None = None,
         drain_seconds: float = 30.0,
     ) -> None:
-        chunking_of(default_chunking_config)
         of_queue = config_of_durable(queue)
         own_queue = queue is None or of_queue is not None
         given = of_queue if config is None and state is None else config
@@ -112,22 +110,20 @@ class DocumentIngestionWorker:
         self.queue = queue
         self.worker_id = worker_id
         self.concurrency = concurrency
-        self.default_chunking_config = dict(default_chunking_config or {})
         self.allowed_root = allowed_root
-        self.document_parser = document_parser or UniversalDocumentParser(
-            allowed_root, config=self._config
-        )
         self.drain_seconds = drain_seconds
         self.progress_tracker = ProgressTracker()
         self.processor = DocumentProcessor(
             vector_store,
             self.progress_tracker,
-            self.default_chunking_config,
-            document_parser=self.document_parser,
+            default_chunking_config,
+            document_parser=document_parser,
             allowed_root=allowed_root,
             embedding_provider=embedding_provider,
             config=self._config,
         )
+        self.default_chunking_config = self.processor.default_chunking_config
+        self.document_parser = self.processor.document_parser
         self._into_ours = not is_foreign(vector_store)
         self._is_durable = own_queue and self._into_ours and embedding_provider is None
         self._durable = DurableIngestions(self._config, worker_id)

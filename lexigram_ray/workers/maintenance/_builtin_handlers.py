@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
 
 from lexigram_ray.core.config import WorkersConfig
-from lexigram_ray.core.errors import MaintenanceError
-from lexigram_ray.jobs.awaiting import call, is_asynchronous
+from lexigram_ray.core.errors import MaintenanceError, WorkerError
+from lexigram_ray.jobs.awaiting import call
+from lexigram_ray.jobs.foreign_queue import unwrapped
 from lexigram_ray.maintenance.duties import DUTIES
 from lexigram_ray.maintenance.duty import DutyContext, DutyReport
 from lexigram_ray.workers.maintenance._answers import DELETED, METADATA, PROCESSED, metadata_of
@@ -213,12 +214,10 @@ def _figure(report: DutyReport, name: str) -> int:
 
 def _raise_refusal(answer: object) -> None:
     """Raise the error that a `Result` holds; anything else is none."""
-    is_err = getattr(answer, "is_err", None)
-    if not callable(is_err) or is_asynchronous(is_err) or is_err() is not True:
-        return
-    error = getattr(answer, "unwrap_err")()  # noqa: B009 - of whatever has this shape
-    cause = error if isinstance(error, BaseException) else None
-    raise MaintenanceError(f"the vector store refused: {error}") from cause
+    try:
+        unwrapped(answer, "the vector store")
+    except WorkerError as refusal:
+        raise MaintenanceError(refusal.message) from refusal.__cause__
 
 
 def _takes_nothing(method: Callable[..., Any]) -> bool:
