@@ -75,6 +75,8 @@ class JobFilter(logging.Filter):
 class JsonLines(logging.Formatter):
     """One JSON object a line: time, level, logger, message, job_id, collection, exception.
 
+    What a record was given as `facts`, such as a request's id, is added to it.
+
     Args:
         redact: Takes secrets out of text.
     """
@@ -93,6 +95,7 @@ class JsonLines(logging.Formatter):
             "job_id": getattr(record, "job_id", "") or None,
             "collection": getattr(record, "collection", "") or None,
             "exception": self._exception(record),
+            **getattr(record, "facts", {}),
         }
         return json.dumps(said, ensure_ascii=False)
 

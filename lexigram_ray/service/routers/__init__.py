@@ -1,0 +1,1 @@
+"""One router a resource; each only reads a request, asks the layers below, and answers."""
