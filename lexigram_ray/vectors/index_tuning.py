@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 MARGIN = 0.02
 """Sampled rows lie nearer to their neighbours than questions do: a little more is aimed at."""
 
-LEAST_SHARE = 1 / 64
+LEAST_SHARE = 1 / 32
 """Of the partitions, searched in any case: a question may lie between some, a sampled row does not.
 """
 
 MOST_REFINED = 16
-_REFINE_FACTORS = (2, 3, 4, 6, 8, 12)
+_REFINE_FACTORS = (8, 12)
+"""Fewer are enough for sampled rows and not for questions: of a million rows, 4 found 93 % of what
+twenty questions look for, 8 found more than 95 %, at a millisecond's cost."""
 _EFS = (100, 200, 400)
 
 

@@ -36,7 +36,7 @@ from tests.benchmarks.resampled import SETTINGS, Resampled, question_vectors
 from tests.command_line import REPOSITORY
 
 NAME = "resampled"
-FOLDER = Path("/tmp/h-index/b")
+FOLDER = REPOSITORY / ".bench"
 SEED = 11
 QUERIES = 40
 LIMIT = 10
