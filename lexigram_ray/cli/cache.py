@@ -164,6 +164,7 @@ def clear(
     """
     from lexigram_ray.cli.output import byte_size, count, say, write_line
     from lexigram_ray.embedding.cache_clearing import clear_cache, clearable
+    from lexigram_ray.embedding.named_vectors import NAMED_FILE, NamedVectors
 
     invocation = Invocation.of(ctx, state, config, json=json, debug=debug)
     root = invocation.load_config().paths.cache
@@ -171,12 +172,17 @@ def clear(
     going = _chosen(figures, clearable(root), model)
     chosen = [each for each in figures if each.fingerprint in going]
     texts, size = sum(each.distinct for each in chosen), sum(each.bytes for each in chosen)
+    named = NamedVectors(root / NAMED_FILE) if model is None else None
+    if named is not None and len(named):
+        texts, size = texts + len(named), size + named.file.stat().st_size
     what = f"{count(texts, 'vector')} ({byte_size(size)})"
     if len(going) > len(chosen):
         what += f" and {count(len(going) - len(chosen), 'cache')} that cannot be read"
-    if going and not yes:
+    if (going or texts) and not yes:
         _confirm(what)
     cleared = clear_cache(root, fingerprints=going)
+    if named is not None and named.clear():
+        cleared.append(named.file.stem)
     if invocation.json:
         invocation.answer({"cleared": cleared, "texts": texts, "bytes": size})
     elif cleared:

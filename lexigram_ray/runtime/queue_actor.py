@@ -8,8 +8,9 @@ import time
 from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.types import JobStatus
 from lexigram_ray.jobs.owner import Owner
+from lexigram_ray.jobs.recorded_config import mapping
 from lexigram_ray.jobs.records import Job
-from lexigram_ray.jobs.requests import EMBED, INGEST
+from lexigram_ray.jobs.requests import EMBED, INGEST, REQUEST, needs_object
 from lexigram_ray.jobs.store import Store
 from lexigram_ray.runtime.actor_names import job_id_of, kill_actor, names_in_use, runner_name
 from lexigram_ray.runtime.gauges import Gauges
@@ -22,6 +23,9 @@ POLL_SECONDS = 0.5
 MEASURE_SECONDS = 10.0
 LOOK_AHEAD = 16
 """Jobs looked at beyond those that may run: the first ones may have to wait after a death."""
+
+LOOK_FAR_AHEAD = 2_000
+"""Where all of the first ones need an object of the program that submitted them."""
 
 AGAIN_SECONDS = 3.0
 """Between two runners of one job: what cannot even begin is not tried twice a second."""
@@ -76,7 +80,7 @@ class RunnerStarter:
         free = most - self._store.running(kind)
         if free <= 0:
             return
-        ready = self._store.ready([kind], limit=most + LOOK_AHEAD)
+        ready = self._ready(kind, most)
         if not ready:
             return
         names = names_in_use()
@@ -86,6 +90,15 @@ class RunnerStarter:
                 return
             if runner_name(job) not in names and self._start(job):
                 free -= 1
+
+    def _ready(self, kind: str, most: int) -> list[Job]:
+        """Return what may be started; what only the program that submitted it can do is not."""
+        for limit in (most + LOOK_AHEAD, LOOK_FAR_AHEAD):
+            ready = self._store.ready([kind], limit=limit)
+            ours = [job for job in ready if not needs_object(mapping(job.spec.get(REQUEST)))]
+            if ours or len(ready) < limit:
+                return ours
+        return []
 
     def _starting(
         self, kind: str, names: set[str], ready: set[str], before: dict[str, float]

@@ -8,6 +8,7 @@ import pytest
 
 from lexigram_ray.core.ids import hash_text
 from lexigram_ray.embedding.cache import EmbeddingCache, days_now
+from lexigram_ray.embedding.named_vectors import NAMED_FILE, NamedVectors
 from tests.command_line import Result, Terminal, run_cli
 from tests.fakes import HashingProvider
 
@@ -134,3 +135,17 @@ def test_a_cache_that_cannot_be_read_is_cleared_by_its_id(state: Path) -> None:
     assert one.object == {"cleared": ["ab" * 16], "texts": 0, "bytes": 0}
     assert not list(cache.glob("abab*"))
     assert len(_items(run_cli("cache", "show", "--json", state=state))) == 2
+
+
+def test_clear_forgets_what_is_kept_by_a_models_name_too_unless_another_model_is_named(
+    state: Path,
+) -> None:
+    named = NamedVectors(state / "cache" / NAMED_FILE)
+    named.put({"of a text": [0.5, 0.25], "of another": [1.0, 0.0]})
+
+    of_one = run_cli("cache", "clear", "--model", LARGE.spec.name, "--yes", "--json", state=state)
+    assert (of_one.object["texts"], len(named)) == (5, 2)
+
+    cleared = run_cli("cache", "clear", "--yes", "--json", state=state)
+    assert (cleared.object["texts"], len(named)) == (32, 0)
+    named.close()

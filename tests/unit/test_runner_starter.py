@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from lexigram_ray.core.config import WorkersConfig, load_config
 from lexigram_ray.core.types import JobStatus
 from lexigram_ray.jobs.records import Job
+from lexigram_ray.jobs.requests import REQUEST
 from lexigram_ray.jobs.store import Store
 from lexigram_ray.runtime import queue_actor
 from lexigram_ray.runtime.actor_names import runner_name
-from lexigram_ray.runtime.queue_actor import AGAIN_SECONDS, CLAIM_SECONDS, RunnerStarter
+from lexigram_ray.runtime.queue_actor import AGAIN_SECONDS, CLAIM_SECONDS, LOOK_AHEAD, RunnerStarter
 from tests.job_data import claimed, ingest_spec, submitted
 
 
@@ -117,3 +119,18 @@ def test_a_runner_that_was_not_looked_at_for_a_while_has_its_time_anew(
     actors.now += 1
     starter.look()
     assert actors.killed == [name]
+
+
+def test_a_job_that_needs_an_object_of_its_program_is_left_to_it_however_many_there_are(
+    store: Store, starter: RunnerStarter, actors: Actors
+) -> None:
+    for number in range(LOOK_AHEAD + 2):
+        spec = ingest_spec(Path("/papers") / str(number))
+        request = cast("dict[str, object]", spec[REQUEST])
+        submitted(store, {**spec, REQUEST: {**request, "provider": "mine"}})
+    other = job_of(store, "other")
+
+    starter.look()
+
+    assert actors.started == [runner_name(other)]
+    assert store.counts()[JobStatus.FAILED] == 0
