@@ -23,10 +23,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobTag:
-    """What a record says of its job; both are empty where there is none."""
+    """The job that something is done for; all is empty where there is none.
+
+    Attributes:
+        trace: That it belongs to, as a `traceparent`; see `tracing`.
+    """
 
     job_id: str = ""
     collection: str = ""
+    trace: str = ""
 
 
 _NO_JOB = JobTag()
@@ -35,18 +40,18 @@ _of_process: list[JobTag] = [_NO_JOB]
 
 
 @contextmanager
-def logged_as(job_id: str, collection: str) -> Generator[None]:
+def logged_as(job_id: str, collection: str, trace: str = "") -> Generator[None]:
     """Have all records of this context say that they belong to a job."""
-    token = _TAG.set(JobTag(job_id=job_id, collection=collection))
+    token = _TAG.set(JobTag(job_id=job_id, collection=collection, trace=trace))
     try:
         yield
     finally:
         _TAG.reset(token)
 
 
-def all_is_of_job(job_id: str, collection: str) -> None:
+def all_is_of_job(job_id: str, collection: str, trace: str = "") -> None:
     """Have all records of this process that are in no job's context belong to this one."""
-    _of_process[0] = JobTag(job_id=job_id, collection=collection)
+    _of_process[0] = JobTag(job_id=job_id, collection=collection, trace=trace)
 
 
 def current_job() -> JobTag:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from lexigram_ray.core.errors import LeaseLostError, UnreachableError, WorkerError
 from lexigram_ray.core.types import CollectionSettings, JobStatus
 from lexigram_ray.jobs.classifier import ErrorClassifier
+from lexigram_ray.jobs.job_context import claiming
 from lexigram_ray.jobs.records import ERROR, INTERRUPTED, Busy, Claim, Job, Owner
 from lexigram_ray.jobs.redaction import error_text, traceback_text
 from lexigram_ray.jobs.report import Resumption
@@ -111,7 +112,8 @@ def take(
         if job.status.is_final:
             return job
         try:
-            claim = store.claim(job.id, Owner.current(), lease_seconds)
+            with claiming(job):
+                claim = store.claim(job.id, Owner.current(), lease_seconds)
         except LeaseLostError:
             continue  # Another process has just ended it: ask for a new one.
         if isinstance(claim, Busy):
@@ -128,7 +130,8 @@ def take_recorded(store: Store, resumption: Resumption, lease_seconds: float) ->
         LeaseLostError: It is final, or another process is at it.
     """
     job = resumption.job
-    claim = store.claim(job.id, Owner.current(), lease_seconds, actor=resumption.actor)
+    with claiming(job):
+        claim = store.claim(job.id, Owner.current(), lease_seconds, actor=resumption.actor)
     if isinstance(claim, Busy):
         owner = claim.owner
         raise LeaseLostError(

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lexigram_ray.core.errors import IntegrityError
+from lexigram_ray.core.tracing import span
 from lexigram_ray.core.types import Outcome
 from lexigram_ray.jobs.bookkeeping import Bookkeeper, unit_result, written_elsewhere
 from lexigram_ray.jobs.conflicts import until_accepted
@@ -132,10 +133,11 @@ class Committer:
         bad = [unit for unit in units if unit.outcome is not Outcome.INGESTED]
         with self._store.turn(self._collection.name, self._claim.owner, self._turn_seconds):
             started = self._clock()
-            if rows is not None:
-                self._write(good, rows)
-            if bad:
-                self._record_outcomes(bad)
+            with span("commit", documents=len(good), failed=len(bad)):
+                if rows is not None:
+                    self._write(good, rows)
+                if bad:
+                    self._record_outcomes(bad)
         self._last_end = self._clock()
         self._last_seconds = self._last_end - started
         if rows is not None:

@@ -13,7 +13,6 @@ from functools import partial
 
 from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import WorkerError
-from lexigram_ray.core.job_logging import logged_as
 from lexigram_ray.core.types import JobStatus
 from lexigram_ray.jobs.claiming import (
     Taken,
@@ -26,6 +25,7 @@ from lexigram_ray.jobs.claiming import (
 from lexigram_ray.jobs.counts import Counts
 from lexigram_ray.jobs.embed_report import EmbedReport, EmbedRequest
 from lexigram_ray.jobs.embed_run import EmbedInterrupted, EmbedRun, PlaceFactory
+from lexigram_ray.jobs.job_context import working_on
 from lexigram_ray.jobs.measuring import ClaimedJob
 from lexigram_ray.jobs.recipes import Recipe
 from lexigram_ray.jobs.records import Job
@@ -72,7 +72,7 @@ def embed(
         if isinstance(taken, Job):
             return EmbedReport.of_job(taken)
         claim, clocked = taken.claim, ClaimedJob(taken.job)
-        with logged_as(claim.job_id, request.collection), holding(store, claim):
+        with working_on(taken.job), holding(store, claim):
             # Between the submission and the claim, another process may have ended the job.
             with turn_of(store, staged.digest, claim.owner):
                 staged = still_staged(

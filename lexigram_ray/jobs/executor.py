@@ -21,6 +21,7 @@ import pyarrow as pa
 from lexigram_ray.core.errors import DocumentSkipped, EmbeddingError
 from lexigram_ray.core.ids import digest
 from lexigram_ray.core.protocols import DocumentParser
+from lexigram_ray.core.tracing import span
 from lexigram_ray.core.types import Chunk, Document, Failure, Outcome, ParsedDocument
 from lexigram_ray.embedding.cached import Embedded, joined
 from lexigram_ray.jobs.document_rows import document_rows
@@ -135,7 +136,8 @@ def execute(documents: Sequence[Document], tools: Tools) -> Execution:
     for document in documents:
         started = time.monotonic()
         try:
-            parsed = tools.parser.parse(document)
+            with span("parse", source=document.source):
+                parsed = tools.parser.parse(document)
             _note(tools, CHUNKING, pages=len(parsed.pages))
             chunks = tools.chunker.chunks(parsed)
             head = list(islice(chunks, SPILL_AFTER_CHUNKS))
@@ -258,7 +260,8 @@ def _embedded(chunks: Sequence[Chunk], tools: Tools, *, before: int = 0) -> Embe
     for start in range(0, len(chunks), most):
         part = chunks[start : start + most]
         texts, keys = [chunk.text for chunk in part], [chunk.content_hash for chunk in part]
-        parts.append(tools.embedder.embed(texts, keys))
+        with span("embed", texts=len(texts)):
+            parts.append(tools.embedder.embed(texts, keys))
         _note(tools, EMBEDDING, chunks_done=before + start + len(part))
     return joined(parts)
 

@@ -13,7 +13,6 @@ from dataclasses import replace
 from functools import partial
 
 from lexigram_ray.core.config import WorkersConfig
-from lexigram_ray.core.job_logging import logged_as
 from lexigram_ray.core.types import JobStatus
 from lexigram_ray.jobs.claiming import (
     Taken,
@@ -24,6 +23,7 @@ from lexigram_ray.jobs.claiming import (
     take_recorded,
 )
 from lexigram_ray.jobs.counts import Counts
+from lexigram_ray.jobs.job_context import working_on
 from lexigram_ray.jobs.measuring import ClaimedJob
 from lexigram_ray.jobs.recipes import Recipe
 from lexigram_ray.jobs.records import Job
@@ -75,7 +75,7 @@ def ingest(
                 "job %s was submitted with %s, and is now done without", taken.job.id, option
             )
         claim, clocked = taken.claim, ClaimedJob(taken.job)
-        with logged_as(claim.job_id, request.collection), holding(store, claim):
+        with working_on(taken.job), holding(store, claim):
             collection = open_or_create(
                 checked.collections,
                 checked.settings,

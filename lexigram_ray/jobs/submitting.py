@@ -9,9 +9,11 @@ from datetime import UTC, datetime, timedelta
 
 from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import UsageError
+from lexigram_ray.core.tracing import span
 from lexigram_ray.jobs.embed_report import EmbedRequest
+from lexigram_ray.jobs.job_context import traced
 from lexigram_ray.jobs.recipes import Recipe, read_text_recipe
-from lexigram_ray.jobs.records import Job, Owner
+from lexigram_ray.jobs.records import Job, Owner, Submission
 from lexigram_ray.jobs.report import IngestRequest
 from lexigram_ray.jobs.requests import (
     EMBED,
@@ -22,7 +24,14 @@ from lexigram_ray.jobs.requests import (
     spec_key_of,
 )
 from lexigram_ray.jobs.staged import StagedTable
-from lexigram_ray.jobs.staged_files import OnRead, staged_rows, still_staged, turn_of
+from lexigram_ray.jobs.staged_files import (
+    OnRead,
+    are_kept,
+    staged_rows,
+    still_staged,
+    turn_name,
+    turn_of,
+)
 from lexigram_ray.jobs.store import Store
 from lexigram_ray.jobs.toolbox import check_request
 from lexigram_ray.vectors.collections import Collections, validate_name
@@ -130,14 +139,19 @@ def left_undone(job: Job, request: IngestRequest) -> list[str]:
     return sorted(_options_of(recorded) - _options_of(request)) if recorded is not None else []
 
 
-def check_embed(config: WorkersConfig, request: EmbedRequest) -> Recipe:
+def check_embed(
+    config: WorkersConfig, request: EmbedRequest, *, recipe: Recipe | None = None
+) -> Recipe:
     """Check the name, the model and the collection's settings.
+
+    Args:
+        recipe: Of this request, where it has been read already; else it is read here.
 
     Raises:
         UsageError: One of them does not fit.
     """
     validate_name(request.collection)
-    recipe = read_text_recipe(config, request.provider)
+    recipe = recipe or read_text_recipe(config, request.provider)
     collections = Collections(config.paths.lancedb)
     if collections.exists(request.collection):
         collections.open(request.collection).check_settings(recipe.settings)
@@ -157,7 +171,8 @@ def record_ingest(
         # Whoever submits it takes it at once; others, who could not work on it, leave it alone.
         later = datetime.now(UTC) + LEFT_ALONE
         options = replace(options, run_after=later)
-    return _submit(store, INGEST, request.collection, spec, options)
+    with span("submit", kind=INGEST, collection=request.collection):
+        return _submit(store, _submission(INGEST, request.collection, spec, options))
 
 
 def record_embed(
@@ -175,11 +190,17 @@ def record_embed(
 
     See `submit_embed`.
     """
-    with turn_of(store, staged.digest, Owner.current()):
+    spec = embed_spec(config, request, recipe, staged)
+    with span("submit", kind=EMBED, collection=request.collection):
+        asked = _submission(EMBED, request.collection, spec, options)
         # Whoever clears rows away does so in this turn, and then sees the job that needs them.
-        still_staged(store, config, request.table, staged, on_read=on_read, stop=stop)
-        spec = embed_spec(config, request, recipe, staged)
-        return _submit(store, EMBED, request.collection, spec, options)
+        name = turn_name(staged.digest)
+        found = store.submit_if_free(name, asked, lambda: are_kept(store, staged))
+        if found is not None:
+            return found
+        with turn_of(store, staged.digest, Owner.current()):
+            still_staged(store, config, request.table, staged, on_read=on_read, stop=stop)
+            return _submit(store, asked)
 
 
 def _refuse_object(request: EmbedRequest) -> None:
@@ -205,16 +226,29 @@ def _options_of(request: IngestRequest) -> set[str]:
     return {option for option, is_asked in options.items() if is_asked}
 
 
-def _submit(
-    store: Store, kind: str, collection: str, spec: dict[str, object], options: SubmitOptions
-) -> tuple[Job, bool]:
-    return store.submit(
+def _submission(
+    kind: str, collection: str, spec: dict[str, object], options: SubmitOptions
+) -> Submission:
+    return Submission(
         kind=kind,
         collection=collection,
-        spec=spec,
+        spec=traced(spec),
         spec_key=spec_key_of(spec),
         priority=options.priority,
         unique_key=options.unique_key,
         run_after=options.run_after,
         deadline=options.deadline,
+    )
+
+
+def _submit(store: Store, submission: Submission) -> tuple[Job, bool]:
+    return store.submit(
+        kind=submission.kind,
+        collection=submission.collection,
+        spec=submission.spec,
+        spec_key=submission.spec_key,
+        priority=submission.priority,
+        unique_key=submission.unique_key,
+        run_after=submission.run_after,
+        deadline=submission.deadline,
     )

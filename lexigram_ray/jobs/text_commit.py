@@ -15,6 +15,7 @@ from functools import partial
 import pyarrow as pa
 
 from lexigram_ray.core.errors import IntegrityError
+from lexigram_ray.core.tracing import span
 from lexigram_ray.core.types import Failure
 from lexigram_ray.jobs.conflicts import until_accepted
 from lexigram_ray.jobs.letter_records import NewFailure, Subject
@@ -94,7 +95,8 @@ class TextCommitter:
             if tables:
                 rows = pa.concat_tables(tables)
                 # What is repeated after a refusal begins with the fence check again.
-                until_accepted(self._collection, partial(self._write_once, rows))
+                with span("commit", rows=len(rows)):
+                    until_accepted(self._collection, partial(self._write_once, rows))
             self._store.finish_units(
                 self._claim, [result for item in self._gathered for result in self._results(item)]
             )

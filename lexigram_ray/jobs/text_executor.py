@@ -16,6 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lexigram_ray.core.ids import hash_text
+from lexigram_ray.core.tracing import span
 from lexigram_ray.core.types import Failure, FailureCategory
 from lexigram_ray.embedding.cached import Embedded
 from lexigram_ray.jobs.executor import Embedder
@@ -56,7 +57,8 @@ def execute_rows(staged: pa.Table, embedder: Embedder, *, job_id: str) -> RowsEx
     """
     texts = staged.column("text").to_pylist()
     try:
-        embedded = embedder.embed(texts, staged.column("content_hash").to_pylist())
+        with span("embed", texts=len(texts)):
+            embedded = embedder.embed(texts, staged.column("content_hash").to_pylist())
     except Exception as error:
         raise_if_machine_wide(error)
         if len(staged) > 1:

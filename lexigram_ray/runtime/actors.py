@@ -19,6 +19,7 @@ from lexigram_ray.core.job_logging import JobTag, logged_as
 from lexigram_ray.core.types import Document
 from lexigram_ray.embedding.cached import CachedEmbedder, Embedded
 from lexigram_ray.embedding.devices import available_cpus, threads_for
+from lexigram_ray.embedding.encoding import EncodedTexts
 from lexigram_ray.jobs.executor import Execution, Tools, execute
 from lexigram_ray.jobs.recipes import Recipe
 from lexigram_ray.jobs.staged import StagedUnit
@@ -31,6 +32,7 @@ from lexigram_ray.runtime.ray_process import begin_ray_process
 from lexigram_ray.runtime.transport import pack, pack_error
 
 IDLE_FLUSH_SECONDS = 2.0
+WARM_UP = ("warm", "warmer still")
 
 
 class WorkerEmbedder:
@@ -52,6 +54,10 @@ class WorkerEmbedder:
     def embed(self, texts: Sequence[str], hashes: Sequence[str]) -> Embedded:
         """Embed documents in order."""
         return self._made().embed(texts, hashes)
+
+    def encode(self, texts: Sequence[str], *, as_query: bool) -> EncodedTexts:
+        """Embed documents or queries past the cache."""
+        return self._made().encode(texts, as_query=as_query)
 
     def execute_unit(
         self, path: str, unit: StagedUnit, job_id: str, *, others_follow: bool = False
@@ -150,14 +156,24 @@ class EmbedderActor:
         """Embed documents in order."""
         return self._embedder.embed(texts, hashes)
 
+    def prepare(self) -> None:
+        """Load the model, so that the first request does not wait for it."""
+        # One text and several take different ways through the engine.
+        self._embedder.encode(WARM_UP[:1], as_query=True)
+        self._embedder.encode(WARM_UP, as_query=False)
+
+    def encode(self, texts: Sequence[str], *, as_query: bool) -> EncodedTexts:
+        """Embed documents or queries past the cache, and count their tokens."""
+        return self._embedder.encode(texts, as_query=as_query)
+
     def execute_unit(self, path: str, unit: StagedUnit, job: JobTag) -> pa.Table:
         """Embed a unit of a staged table that this node sees; return a parcel."""
-        with logged_as(job.job_id, job.collection):
+        with logged_as(job.job_id, job.collection, job.trace):
             return self._embedder.execute_unit(path, unit, job.job_id)
 
     def execute_table(self, staged: pa.Table, job: JobTag) -> pa.Table:
         """Embed rows with the columns of a staged table; return a parcel."""
-        with logged_as(job.job_id, job.collection):
+        with logged_as(job.job_id, job.collection, job.trace):
             return self._embedder.execute_table(staged, job.job_id)
 
     def close(self) -> None:

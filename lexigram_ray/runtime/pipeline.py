@@ -23,6 +23,7 @@ from ray.util.annotations import RayDeprecationWarning
 from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import WorkerError
 from lexigram_ray.core.job_logging import JobTag
+from lexigram_ray.core.tracing import traceparent
 from lexigram_ray.jobs.pool import TIMED_OUT
 from lexigram_ray.jobs.recipes import Recipe
 from lexigram_ray.jobs.staged import StagedUnit
@@ -100,7 +101,7 @@ class RayDataPlace:
     ) -> None:
         self._config = config
         self._recipe = PickledRecipe.of(recipe)
-        self._job = JobTag(job_id=job_id, collection=collection)
+        self._job = JobTag(job_id=job_id, collection=collection, trace=traceparent())
         self._streams: list[DataStream] = []
 
     def run(

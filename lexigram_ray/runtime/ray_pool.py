@@ -15,6 +15,7 @@ from ray.exceptions import RayError, RayTaskError
 from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import EmbedderDiedError, WorkerError
 from lexigram_ray.core.job_logging import JobTag
+from lexigram_ray.core.tracing import traceparent
 from lexigram_ray.jobs.executor import Execution
 from lexigram_ray.jobs.pool import Batch, Completed, time_limit
 from lexigram_ray.jobs.recipes import Recipe
@@ -66,7 +67,7 @@ class RayPool:
         self.slots = config.runtime.workers or min(MOST_WORKERS, cpus + 1)
         self._config = config
         self._recipe = recipe
-        self._job = JobTag(job_id=job_id, collection=collection)
+        self._job = JobTag(job_id=job_id, collection=collection, trace=traceparent())
         self._unit_seconds = unit_limit(config)
         self._up = _Uptimes()
         self._worker_cpus = round(0.4 * cpus / self.slots, 3)

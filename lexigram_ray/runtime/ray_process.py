@@ -17,4 +17,4 @@ def begin_ray_process(config: WorkersConfig, job: JobTag | None = None) -> None:
     log_to_worker_file(config.logging)
     measure_with_ray()
     if job is not None:
-        all_is_of_job(job.job_id, job.collection)
+        all_is_of_job(job.job_id, job.collection, job.trace)

@@ -24,6 +24,7 @@ from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import WorkerError
 from lexigram_ray.core.ids import hash_text
 from lexigram_ray.core.job_logging import JobTag
+from lexigram_ray.core.tracing import traceparent
 from lexigram_ray.embedding.fingerprint import fingerprint
 from lexigram_ray.jobs.recipes import GivenModel, Recipe
 from lexigram_ray.jobs.staged import StagedUnit
@@ -182,7 +183,7 @@ class WarmPlace:
     ) -> None:
         self._config = config
         self._recipe = recipe
-        self._job = JobTag(job_id=job_id, collection=collection)
+        self._job = JobTag(job_id=job_id, collection=collection, trace=traceparent())
         # Those of this place alone end once nobody holds them, and need not forget the dead.
         self._lasting = embedders
         handles = (embedders or WarmEmbedders(config, recipe)).on_every_node()
