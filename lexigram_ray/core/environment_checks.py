@@ -18,7 +18,7 @@ from lexigram_ray.core.errors import ConfigError
 if TYPE_CHECKING:
     from lexigram_ray.core.config import WorkersConfig
 
-_EXPOSED = (Environment.PRODUCTION, Environment.STAGING)
+EXPOSED = (Environment.PRODUCTION, Environment.STAGING)
 """Where others than the one who configured it use it."""
 
 _LOOKS = "lexigram_ray.jobs.environment_looks"
@@ -40,7 +40,6 @@ def issues_of(
     environment = _environment(env or config.env or Environment.DEVELOPMENT)
     found = [
         *_store(config, environment, nodes),
-        *_tokens(config, environment),
         *_loopback(config, environment),
         *_allowed_roots(config, environment),
         *_looks()(config, environment),
@@ -74,7 +73,7 @@ def _store(config: WorkersConfig, env: Environment, nodes: int) -> Iterator[Conf
             message=f"the job store is a SQLite file, which {nodes} nodes cannot share",
             suggestion="set store_url to a PostgreSQL database",
         )
-    elif is_sqlite and env in _EXPOSED:
+    elif is_sqlite and env in EXPOSED:
         yield ConfigIssue(
             field="store_url",
             message="the job store is a SQLite file: it serves one machine, and is lost with it",
@@ -89,28 +88,8 @@ def _store(config: WorkersConfig, env: Environment, nodes: int) -> Iterator[Conf
         )
 
 
-def _tokens(config: WorkersConfig, env: Environment) -> Iterator[ConfigIssue]:
-    if config.service.tokens_file is not None:
-        return
-    suggestion = "set service.tokens_file to a file of bearer tokens"
-    if not is_loopback(config.service.host):
-        yield ConfigIssue(
-            field="service.tokens_file",
-            message=f"no auth token is set, and {config.service.host} can be reached from other "
-            "machines: the service does not start",
-            suggestion=f"{suggestion}, or service.host to 127.0.0.1",
-        )
-    elif env in _EXPOSED:
-        yield ConfigIssue(
-            field="service.tokens_file",
-            message="no auth token is set: whoever has an account on this machine may do all",
-            severity="warning",
-            suggestion=suggestion,
-        )
-
-
 def _loopback(config: WorkersConfig, env: Environment) -> Iterator[ConfigIssue]:
-    if env in _EXPOSED and is_loopback(config.service.host):
+    if env in EXPOSED and is_loopback(config.service.host):
         yield ConfigIssue(
             field="service.host",
             message=f"the service listens at {config.service.host}: no other machine reaches it",
@@ -120,7 +99,7 @@ def _loopback(config: WorkersConfig, env: Environment) -> Iterator[ConfigIssue]:
 
 
 def _allowed_roots(config: WorkersConfig, env: Environment) -> Iterator[ConfigIssue]:
-    if env in _EXPOSED and config.allowed_roots is None:
+    if env in EXPOSED and config.allowed_roots is None:
         yield ConfigIssue(
             field="allowed_roots",
             message="unset: every path that this user may read can be ingested",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 MEGABYTE = 1_000_000
 
@@ -41,9 +39,6 @@ class ServiceSettings(_Part):
         "127.0.0.1", min_length=1, description="The address it listens at; 0.0.0.0 is every one"
     )
     port: int = Field(8000, ge=0, le=65535, description="The port it listens at")
-    tokens_file: Path | None = Field(
-        None, description="A file of bearer tokens; without one it starts only on loopback"
-    )
     min_replicas: int = Field(1, ge=1, description="Replicas that are always there")
     max_replicas: int = Field(2, ge=1, description="Replicas at the highest load")
     max_ongoing_requests: int = Field(
@@ -69,11 +64,3 @@ class ServiceSettings(_Part):
     )
     urls: UrlSettings = UrlSettings()  # pyright: ignore[reportCallIssue]
     batches: EmbeddingBatchSettings = EmbeddingBatchSettings()  # pyright: ignore[reportCallIssue]
-
-    @field_validator("tokens_file")
-    @classmethod
-    def _absolute(cls, path: Path | None) -> Path | None:
-        try:
-            return path.expanduser().absolute() if path is not None else None
-        except RuntimeError as error:
-            raise ValueError(str(error)) from error

@@ -11,6 +11,8 @@ from sqlalchemy import Connection, Executable, bindparam, func, select
 from lexigram_ray.core.errors import UsageError
 from lexigram_ray.jobs.database import Database
 from lexigram_ray.jobs.schema import (
+    access_tokens,
+    audit_log,
     documents,
     jobs,
     leases,
@@ -36,7 +38,8 @@ def copy_rows(source: Database, target: Database) -> None:
         DiskFullError: No space is left for the target.
     """
     with target.migrating() as written:
-        for table in (jobs, documents):
+        # Neither who may use it nor who has changed it is to be lost, or mixed with another's.
+        for table in (jobs, documents, access_tokens, audit_log):
             if written.execute(select(func.count()).select_from(table)).scalar_one():
                 raise UsageError(
                     f"the job store {target.name} is not empty: it has rows in {table.name}",

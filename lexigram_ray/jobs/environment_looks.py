@@ -6,21 +6,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.environment import ConfigIssue, Environment
+from lexigram_ray.core.environment_checks import EXPOSED, is_loopback
 from lexigram_ray.core.errors import ConfigError, WorkerError
 from lexigram_ray.jobs import filesystem
 
 _SQLITE = "sqlite"
+_TOKENS = "service.tokens"
 
 
 def looks_of(config: WorkersConfig, env: Environment) -> Iterator[ConfigIssue]:
     """Yield what does not fit. Starts nothing, writes nothing, asks nothing of the network."""
     yield from _file_systems(config)
     yield from _model(config, env)
-    yield from _tokens_file(config)
+    yield from _tokens(config, env)
 
 
 def _file_systems(config: WorkersConfig) -> Iterator[ConfigIssue]:
@@ -81,21 +84,41 @@ def _model(config: WorkersConfig, env: Environment) -> Iterator[ConfigIssue]:
         )
 
 
-def _tokens_file(config: WorkersConfig) -> Iterator[ConfigIssue]:
-    path = config.service.tokens_file
-    if path is None:
+def _tokens(config: WorkersConfig, env: Environment) -> Iterator[ConfigIssue]:
+    if not config.paths.store_url.startswith(_SQLITE):
+        # Elsewhere, and whoever starts the service asks there.
         return
-    problem = _problem_of(path)
-    if problem:
-        yield ConfigIssue(
-            field="service.tokens_file",
-            message=f"{path} {problem}: nobody could use the service",
-            suggestion="make the file, readable for the user that runs the service",
-        )
+    from lexigram_ray.jobs.access_tokens import tokens_in
 
-
-def _problem_of(path: Path) -> str:
     try:
-        return "" if path.read_bytes().strip() else "holds no token"
-    except OSError as error:
-        return f"cannot be read: {error.strerror or error}"
+        tokens = tokens_in(config.paths.store_url)
+    except WorkerError:
+        # What is wrong with the store is said by whoever looks at that.
+        return
+    now = datetime.now(UTC)
+    if any(token.is_valid_at(now) for token in tokens):
+        return
+    missing = "every token is revoked or expired" if tokens else "there is no token"
+    make = "lexigram-ray tokens create NAME --scope operate"
+    host = config.service.host
+    if not is_loopback(host):
+        yield ConfigIssue(
+            field=_TOKENS,
+            message=f"{missing}, and {host} can be reached from other machines: the service does "
+            "not start",
+            suggestion=f"{make}, or set service.host to 127.0.0.1",
+        )
+    elif tokens:
+        yield ConfigIssue(
+            field=_TOKENS,
+            message=f"{missing}: nobody can use the service",
+            severity="warning",
+            suggestion=make,
+        )
+    elif env in EXPOSED:
+        yield ConfigIssue(
+            field=_TOKENS,
+            message=f"{missing}: whoever has an account on this machine may do all",
+            severity="warning",
+            suggestion=make,
+        )

@@ -12,7 +12,12 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, inspect, select
 
 from lexigram_ray.core.errors import StoreUnreachableError
-from lexigram_ray.jobs import letters_migration, maintenance_migration, metrics_migration
+from lexigram_ray.jobs import (
+    access_migration,
+    letters_migration,
+    maintenance_migration,
+    metrics_migration,
+)
 from lexigram_ray.jobs.database import Database
 from lexigram_ray.jobs.schema import meta, schema_version
 
@@ -218,7 +223,17 @@ _METRICS = Step(
     statements=metrics_migration.STATEMENTS,
 )
 
-STEPS: tuple[Step, ...] = (_FIRST, _REPLACED, _QUEUE, _DEAD_LETTERS, _MAINTENANCE, _METRICS)
+_ACCESS = Step(version=7, name="access tokens, audit log", statements=access_migration.STATEMENTS)
+
+STEPS: tuple[Step, ...] = (
+    _FIRST,
+    _REPLACED,
+    _QUEUE,
+    _DEAD_LETTERS,
+    _MAINTENANCE,
+    _METRICS,
+    _ACCESS,
+)
 
 
 def opened(url: str, clock: Callable[[], float]) -> tuple[Database, str]:

@@ -33,7 +33,9 @@ _VALUES = (
 )
 _BEARER = re.compile(r"\b(?P<name>(?:bearer|basic)\s+)[\w.~+/=-]{8,}", re.I)
 # Keys that tell by their beginning what they are.
-_KEY = re.compile(r"\b(?:sk-[\w-]{8,}|(?:hf|ghp|gho|ghs)_[A-Za-z0-9]{16,}|AKIA[A-Z0-9]{12,})")
+_KEY = re.compile(
+    r"\b(?:lxr_[0-9a-f]+_\w{8,}|sk-[\w-]{8,}|(?:hf|ghp|gho|ghs)_[A-Za-z0-9]{16,}|AKIA[A-Z0-9]{12,})"
+)
 
 
 def redacted(text: str) -> str:

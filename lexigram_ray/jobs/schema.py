@@ -247,6 +247,36 @@ metrics_rollup = Table(
     Column("buckets", Text, nullable=False),
 )
 
+# Who may use the HTTP service. Of the token itself only a hash is kept.
+access_tokens = Table(
+    "access_tokens",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("revoked_at", BigInteger),
+    Column("last_used_at", BigInteger),
+)
+
+# What was asked of the HTTP service that changes something.
+audit_log = Table(
+    "audit_log",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("token_id", Text, nullable=False),
+    Column("token_name", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("client", Text, nullable=False),
+    # NULL while it is under way, and for good where the process died meanwhile.
+    Column("status", SmallInteger),
+)
+
 meta = Table(
     "meta",
     metadata,

@@ -25,6 +25,8 @@ from lexigram_ray.jobs.records import (
 )
 
 if TYPE_CHECKING:
+    from lexigram_ray.jobs.access_tokens import AccessTokens
+    from lexigram_ray.jobs.audit_log import AuditLog
     from lexigram_ray.jobs.database import Database
     from lexigram_ray.jobs.dead_letters import DeadLetters
     from lexigram_ray.jobs.intents import Intended
@@ -46,6 +48,8 @@ class Store(JobStore):
 
     def __init__(self, database: Database, store_id: str) -> None:
         # SQLAlchemy takes longer to import than all else that a cold command needs.
+        from lexigram_ray.jobs.access_tokens import AccessTokens
+        from lexigram_ray.jobs.audit_log import AuditLog
         from lexigram_ray.jobs.dead_letters import DeadLetters
         from lexigram_ray.jobs.ledger import Ledger
         from lexigram_ray.jobs.units import Units
@@ -55,6 +59,8 @@ class Store(JobStore):
         self._units = Units(database, self._letters)
         self._ledger = Ledger(database, self._units, self._letters)
         self._dead_letters = DeadLetters(database, self._intake, self._letters)
+        self._tokens = AccessTokens(database)
+        self._audit = AuditLog(database)
 
     @classmethod
     def open(cls, url: str, *, clock: Callable[[], float] = time.time) -> Store:
@@ -103,6 +109,16 @@ class Store(JobStore):
     def dead_letters(self) -> DeadLetters:
         """The failures that outlived their jobs; written by the methods that record failures."""
         return self._dead_letters
+
+    @property
+    def tokens(self) -> AccessTokens:
+        """Who may use the HTTP service."""
+        return self._tokens
+
+    @property
+    def audit(self) -> AuditLog:
+        """Who has changed what through the HTTP service."""
+        return self._audit
 
     @property
     def metrics(self) -> Metrics:

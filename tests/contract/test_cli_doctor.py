@@ -74,7 +74,7 @@ def test_settings_that_do_not_fit_production_are_named_with_a_fix(tmp_path: Path
     result = run_cli("doctor", "--json", state=tmp_path / "state", env=env)
 
     assert result.code == 1
-    assert check(result, "service.tokens_file")["status"] == "fail"
+    assert check(result, "service.tokens")["status"] == "fail"
     assert check(result, "store_url")["status"] == "warn"
     assert "PostgreSQL" in check(result, "store_url")["fix"]
 

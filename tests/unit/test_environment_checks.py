@@ -15,6 +15,7 @@ from lexigram_ray.core.environment_checks import is_loopback
 from lexigram_ray.core.errors import ConfigError
 from lexigram_ray.jobs import filesystem
 from lexigram_ray.jobs.filesystem import Filesystem
+from lexigram_ray.jobs.store import Store
 
 SERVER = "postgresql://me:secret@host/jobs"
 Configured = Callable[..., WorkersConfig]
@@ -36,10 +37,14 @@ def of_field(issues: list[ConfigIssue], field: str) -> list[ConfigIssue]:
     return [issue for issue in issues if issue.field == field]
 
 
-def tokens_in(folder: Path) -> Path:
-    path = folder / "tokens"
-    path.write_text("a token\n")
-    return path
+def make_token(config: WorkersConfig) -> None:
+    with Store.open(config.paths.store_url) as store:
+        store.tokens.create("ci", ["operate"])
+
+
+def of_tokens(config: WorkersConfig, env: str) -> list[tuple[str, str]]:
+    issues = of_field(config.validate_for_environment(env), "service.tokens")
+    return [(issue.severity, issue.message) for issue in issues]
 
 
 def test_all_three_names_are_one_class() -> None:
@@ -57,7 +62,7 @@ def test_production_finds_all_that_a_laptop_may_do_without(configured: Configure
     issues = configured().validate_for_environment(Environment.PRODUCTION)
 
     fields = {issue.field for issue in issues}
-    assert fields == {"store_url", "service.tokens_file", "service.host", "allowed_roots"}
+    assert fields == {"store_url", "service.tokens", "service.host", "allowed_roots"}
 
 
 @pytest.mark.parametrize("env", ["production", "staging"])
@@ -76,7 +81,7 @@ def test_production_is_content_with_what_it_needs(configured: Configured, tmp_pa
         store_url=SERVER,
         data_uri=str(tmp_path / "data"),
         allowed_roots=[tmp_path],
-        service={"host": "0.0.0.0", "tokens_file": tokens_in(tmp_path)},
+        service={"host": "0.0.0.0"},
     )
 
     assert config.validate_for_environment("production") == []
@@ -123,29 +128,45 @@ def test_without_a_token_a_service_that_others_reach_is_an_error_anywhere(
 ) -> None:
     issues = configured(service={"host": "0.0.0.0"}).validate_for_environment("development")
 
-    assert [(issue.field, issue.severity) for issue in issues] == [("service.tokens_file", "error")]
+    assert [(issue.field, issue.severity) for issue in issues] == [("service.tokens", "error")]
+    assert "tokens create" in issues[0].suggestion
 
 
-@pytest.mark.parametrize("content", [None, "", " \n"])
-def test_a_file_without_a_token_is_an_error(
-    configured: Configured, tmp_path: Path, content: str | None
+def test_a_valid_token_lets_others_in(configured: Configured) -> None:
+    config = configured(service={"host": "0.0.0.0"})
+    make_token(config)
+
+    assert config.validate_for_environment("development") == []
+    assert of_tokens(config, "production") == []
+
+
+@pytest.mark.parametrize(("host", "severity"), [("0.0.0.0", "error"), ("127.0.0.1", "warning")])
+def test_tokens_that_are_all_revoked_let_nobody_in(
+    configured: Configured, host: str, severity: str
 ) -> None:
-    path = tmp_path / "tokens"
-    if content is not None:
-        path.write_text(content)
-    issues = configured(service={"tokens_file": path}).validate_for_environment("test")
+    config = configured(service={"host": host})
+    make_token(config)
+    with Store.open(config.paths.store_url) as store:
+        store.tokens.revoke("ci")
 
-    assert [(issue.field, issue.severity) for issue in issues] == [("service.tokens_file", "error")]
-    assert str(path) in issues[0].message
+    ((found, message),) = of_tokens(config, "development")
+    assert found == severity
+    assert "every token is revoked or expired" in message
 
 
-def test_a_place_in_the_home_directory_is_found(
-    configured: Configured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_looking_for_tokens_makes_nothing(configured: Configured, tmp_path: Path) -> None:
+    configured().validate_for_environment("production")
+
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_store_that_cannot_be_read_is_left_to_those_who_look_at_stores(
+    configured: Configured, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    tokens_in(tmp_path)
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "jobs.db").write_bytes(b"no database at all" * 1000)
 
-    assert configured(service={"tokens_file": "~/tokens"}).validate_for_environment() == []
+    assert of_tokens(configured(service={"host": "0.0.0.0"}), "production") == []
 
 
 @pytest.mark.usefixtures("on_nfs")

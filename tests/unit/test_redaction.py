@@ -47,6 +47,7 @@ SECRET = "Xk93-hunter2_Zq"
         f"RAY_AUTH_TOKEN={SECRET}",
         f"access_token: {SECRET}",
         f"Incorrect API key provided: sk-{SECRET}.",
+        f"DELETE /v1/collections/lxr_0123456789ab_{SECRET.partition('-')[2]}",
         f"hf_{'a1B2' * 8}{SECRET}".replace("-", "").replace("_Zq", ""),
         f"-----BEGIN RSA PRIVATE KEY-----\nMIIE\n{SECRET}\n-----END RSA PRIVATE KEY-----",
     ],
