@@ -32,12 +32,14 @@ class NotedCluster:
         auth_mode: Ray's `RAY_AUTH_MODE`, where it was set or chosen.
         token_path: Ray's `RAY_AUTH_TOKEN_PATH`, where it was set.
         head: None for a cluster that ran before `up`.
+        dashboard: Its URL; None where it has none, or while a head is starting.
     """
 
     address: str | None
     auth_mode: str | None = None
     token_path: str | None = None
     head: Head | None = None
+    dashboard: str | None = None
 
     def is_there(self) -> bool:
         """Whether it has not ended, as far as this machine shows it."""
@@ -67,6 +69,16 @@ def noted_cluster(config: WorkersConfig) -> NotedCluster | None:
             f"{path} is no note of a cluster: {error}",
             hint="remove that file, then run `lexigram-ray up` again",
         ) from error
+
+
+def is_up(config: WorkersConfig) -> bool:
+    """Return whether `up` has started what works on recorded jobs, and it has not ended since.
+
+    Raises:
+        UsageError: The note cannot be read.
+    """
+    noted = noted_cluster(config)
+    return noted is not None and noted.is_there()
 
 
 def asked_address(address: str | None) -> str | None:
