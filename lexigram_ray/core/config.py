@@ -231,6 +231,16 @@ class WorkersConfig(BaseSettings):
         """Where each kind of state lies."""
         return StatePaths(self)
 
+    @property
+    def readable_roots(self) -> tuple[Path, ...] | None:
+        """Folders that documents of jobs may lie in, resolved; None allows every path.
+
+        Uploads are among them, which nobody has named and this program has put there.
+        """
+        if self.allowed_roots is None:
+            return None
+        return (*self.allowed_roots, self.paths.uploads.resolve())
+
     def validate_for_environment(
         self, env: Environment | str | None = None, *, nodes: int = 1
     ) -> list[ConfigIssue]:
@@ -415,6 +425,7 @@ class StatePaths:
         self.payloads = data / "payloads"
         self.parsed = self.payloads / "parsed"
         self.staged = self.payloads / "staged"
+        self.uploads = data / "uploads"
         self.models = config.state_dir / "models"
         self.logs = config.state_dir / "logs"
         self.scratch = config.scratch_dir or config.state_dir / "scratch"

@@ -51,7 +51,7 @@ class ServiceSettings(_Part):
     max_upload_mb: float = Field(1024.0, gt=0, description="Largest upload, all files together")
     max_files: int = Field(1000, ge=1, description="Most files, paths or URLs in one request")
     requests_per_minute: int = Field(
-        6000, ge=1, description="Of one token, at one replica; more are refused with 429"
+        60_000, ge=1, description="Of one token, at one replica; more are refused with 429"
     )
     drain_seconds: float = Field(
         5.0, ge=0, description="From readiness going false until nothing new is taken"

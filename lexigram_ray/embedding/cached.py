@@ -15,6 +15,7 @@ from lexigram_ray.core.protocols import EmbeddingProvider
 from lexigram_ray.core.telemetry import EMBED_BATCH_SECONDS, meter
 from lexigram_ray.core.types import ModelSpec
 from lexigram_ray.embedding.cache import EmbeddingCache
+from lexigram_ray.embedding.encoding import EncodedTexts, encode
 
 NOT_FINITE = "the model gave a vector that is not finite"
 
@@ -144,6 +145,14 @@ class CachedEmbedder:
             refused=refused,
             truncated=truncated,
         )
+
+    def encode(self, texts: Sequence[str], *, as_query: bool) -> EncodedTexts:
+        """Embed documents or queries past the cache, and count their tokens where possible.
+
+        Raises:
+            EmbeddingError: The model failed.
+        """
+        return encode(self._loaded(), texts, as_query=as_query)
 
     def flush(self) -> None:
         """Put on disk what the cache has gathered."""

@@ -19,8 +19,9 @@ from lexigram_ray.embedding import devices
 from lexigram_ray.embedding.backend import Backend
 from lexigram_ray.embedding.batching import distinct
 from lexigram_ray.embedding.budget_probe import remembered_budget
+from lexigram_ray.embedding.encoding import EncodedTexts
 from lexigram_ray.embedding.fingerprint import fingerprint
-from lexigram_ray.embedding.inference import Inferred, infer, vector_of
+from lexigram_ray.embedding.inference import Inferred, infer, infer_one, vector_of
 from lexigram_ray.embedding.models import LocalModel
 from lexigram_ray.embedding.token_budget import TokenBudget
 from lexigram_ray.embedding.tokenizing import LongTexts, TextEncoder, load_tokenizer
@@ -190,6 +191,42 @@ class LocalProvider(CountingProvider):
                 hint="try --precision fp32",
             )
         return vector
+
+    def encode(self, texts: Sequence[str], *, as_query: bool) -> EncodedTexts:
+        """Embed documents or queries past every cache, and count their tokens.
+
+        One text goes ahead of whatever else runs; equal texts are computed once.
+
+        Raises:
+            EmbeddingError: The backend failed.
+        """
+        encoder = self._query_encoder if as_query else self._encoder
+        prompt = self._spec.query_prompt if as_query else self._spec.document_prompt
+        once, inverse = distinct([prompt + text for text in texts] if prompt else texts)
+        if len(once) == 1:
+            inferred = infer_one(
+                once[0],
+                backend=self._backend,
+                encoder=encoder,
+                dimension=self._spec.dimension,
+                pooling=self._spec.pooling,
+            )
+        else:
+            inferred = infer(
+                once,
+                backend=self._backend,
+                encoder=encoder,
+                budget=self._budget,
+                dimension=self._spec.dimension,
+                pooling=self._spec.pooling,
+            )
+        reasons = _reasons(inferred)
+        vectors = inferred.vectors[inverse]
+        refused = {
+            place: reasons[row] for place, row in enumerate(inverse.tolist()) if row in reasons
+        }
+        vectors[list(refused)] = 0
+        return EncodedTexts(vectors=vectors, tokens=inferred.tokens[inverse], refused=refused)
 
     def _best_budget(self) -> int:
         if self._models_dir is None:

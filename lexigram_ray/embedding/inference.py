@@ -25,12 +25,14 @@ class Inferred:
     Attributes:
         vectors: float32, shape `(n, dim)`, rows L2-normalised; NaN where there is none.
         truncated: Shape `(n,)`; True where the text was cut at the model's limit.
+        tokens: Shape `(n,)`; what the model reads of each text, special tokens included.
         refused: Why a text was not run, by its position; what the model answered with NaN is not
             among them.
     """
 
     vectors: NDArray[np.float32]
     truncated: NDArray[np.bool_]
+    tokens: NDArray[np.int64]
     refused: dict[int, str]
 
 
@@ -50,11 +52,13 @@ def infer(
     """
     vectors = np.full((len(texts), dimension), np.nan, np.float32)
     truncated = np.zeros(len(texts), np.bool_)
+    tokens = np.zeros(len(texts), np.int64)
     refused: dict[int, str] = {}
 
     def tokenised() -> Generator[TokenBatch]:
         for rows, encoded in _windows_ahead(texts, encoder):
             truncated[rows] = encoded.truncated
+            tokens[rows] = [len(ids) for ids in encoded.ids]
             refused.update({int(rows[place]): why for place, why in encoded.refused.items()})
             good = [place for place in range(len(rows)) if place not in encoded.refused]
             yield from token_batches(
@@ -72,7 +76,7 @@ def infer(
         given_up = run_within_memory(backend, batches, keep, budget=budget, pooling=pooling)
     finally:
         batches.close()
-    return Inferred(vectors=vectors, truncated=truncated, refused=refused | given_up)
+    return Inferred(vectors=vectors, truncated=truncated, tokens=tokens, refused=refused | given_up)
 
 
 def vectors_of(
@@ -93,6 +97,28 @@ def vectors_of(
     ).vectors
 
 
+def infer_one(
+    text: str, *, backend: Backend, encoder: TextEncoder, dimension: int, pooling: str
+) -> Inferred:
+    """Embed one text, ahead of whatever else runs.
+
+    Raises:
+        EmbeddingError: The backend failed.
+    """
+    encoded = encoder.encode([text])
+    vectors = np.full((1, dimension), np.nan, np.float32)
+    refused = dict(encoded.refused)
+    if not refused:
+        only = np.zeros(1, np.int64)
+        (batch,) = token_batches(encoded.ids, only, budget=1, pad_id=encoder.pad_id)
+        try:
+            vectors = normalised(backend.run_one(batch, pooling=pooling), dimension)
+        except DeviceMemoryError:
+            refused[0] = f"its {batch.lengths[0]} tokens do not fit in the device's memory"
+    tokens = np.array([len(encoded.ids[0])], np.int64)
+    return Inferred(vectors=vectors, truncated=encoded.truncated, tokens=tokens, refused=refused)
+
+
 def vector_of(
     text: str, *, backend: Backend, encoder: TextEncoder, dimension: int, pooling: str
 ) -> NDArray[np.float32]:
@@ -101,18 +127,12 @@ def vector_of(
     Raises:
         EmbeddingError: The text is refused, or the backend failed.
     """
-    encoded = encoder.encode([text])
-    if encoded.refused:
-        raise EmbeddingError(f"the text cannot be embedded: {encoded.refused[0]}")
-    only = np.zeros(1, np.int64)
-    (batch,) = token_batches(encoded.ids, only, budget=1, pad_id=encoder.pad_id)
-    try:
-        pooled = backend.run_one(batch, pooling=pooling)
-    except DeviceMemoryError as error:
-        raise EmbeddingError(
-            f"the text's {batch.lengths[0]} tokens do not fit in the device's memory"
-        ) from error
-    return normalised(pooled, dimension)[0]
+    inferred = infer_one(
+        text, backend=backend, encoder=encoder, dimension=dimension, pooling=pooling
+    )
+    if inferred.refused:
+        raise EmbeddingError(f"the text cannot be embedded: {inferred.refused[0]}")
+    return inferred.vectors[0]
 
 
 def _windows_ahead(

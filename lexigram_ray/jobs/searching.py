@@ -10,11 +10,15 @@ from lexigram_ray.core.errors import CollectionMismatchError, UsageError
 from lexigram_ray.core.types import CollectionSettings
 from lexigram_ray.embedding.adapters import GIVEN_POOLING
 from lexigram_ray.embedding.server_model import SERVER_POOLING
-from lexigram_ray.jobs.recipes import load_model, read_text_recipe
+from lexigram_ray.jobs.recipes import Recipe, load_model, read_text_recipe
+from lexigram_ray.vectors.collection import Collection
 from lexigram_ray.vectors.collections import Collections
 from lexigram_ray.vectors.search import Hit, SearchMode, search
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from lexigram_ray.core.config import WorkersConfig
     from lexigram_ray.core.protocols import EmbeddingProvider
 
@@ -70,17 +74,56 @@ def search_collection(
         UsageError: The query is empty, the condition is wrong, there is no such collection, or
             its model is not at hand or has changed since the collection was made.
     """
-    if not query.strip():
-        raise UsageError("the query is empty", hint="say what to look for")
+    check_query(query)
     table = Collections(config.paths.lancedb).open(collection)
     if provider is None and mode != "text":
         provider = load_query_provider(config, collection, table.settings)
     began = time.perf_counter()
     vector = provider.embed_query(query) if provider is not None and mode != "text" else None
+    return search_table(
+        table, query, vector=vector, limit=limit, mode=mode, where=where, began=began
+    )
+
+
+def check_query(query: str) -> None:
+    """Refuse a query of nothing.
+
+    Raises:
+        UsageError: It is empty.
+    """
+    if not query.strip():
+        raise UsageError("the query is empty", hint="say what to look for")
+
+
+def search_table(
+    table: Collection,
+    query: str,
+    *,
+    vector: NDArray[np.float32] | None,
+    limit: int,
+    mode: SearchMode,
+    where: str | None,
+    began: float,
+) -> SearchReport:
+    """Search an opened collection.
+
+    Args:
+        table: The collection.
+        query: Words or a question.
+        vector: Its vector, float32, shape `(dimension,)`; not needed by `text`.
+        limit: Most hits.
+        mode: By meaning, by words, or both.
+        where: A condition in SQL over the collection's columns.
+        began: When work on the query began, by `time.perf_counter`.
+
+    Raises:
+        UsageError: The condition is wrong.
+        CollectionNotFoundError: The collection was dropped meanwhile.
+    """
     hits = search(table, mode=mode, text=query, vector=vector, limit=limit, where=where)
     took_ms = 1000 * (time.perf_counter() - began)
     return SearchReport(
-        collection=collection, query=query, mode=mode, took_ms=took_ms, hits=tuple(hits)
+        collection=table.name, query=query, mode=mode, took_ms=took_ms, hits=tuple(hits)
     )
 
 
@@ -90,6 +133,19 @@ def load_query_provider(
     """Load the model that a collection was made with.
 
     Raises:
+        ModelNotFoundError: It is not on this machine.
+        CollectionMismatchError: The model of that name has other weights now.
+        EmbeddingServerError: The server that has the model does not answer.
+    """
+    recipe = query_recipe(config, collection, settings)
+    return load_model(config, recipe, threads=None)
+
+
+def query_recipe(config: WorkersConfig, collection: str, settings: CollectionSettings) -> Recipe:
+    """Find the model that a collection was made with, as it is to embed queries.
+
+    Raises:
+        UsageError: It runs where it cannot be asked from here.
         ModelNotFoundError: It is not on this machine.
         CollectionMismatchError: The model of that name has other weights now.
         EmbeddingServerError: The server that has the model does not answer.
@@ -105,7 +161,7 @@ def load_query_provider(
             f"collection {collection} was made by a program's own provider, {settings.model}",
             hint="lexigram_ray.search(..., provider=...), or search with `--mode text`",
         )
-    recipe = read_text_recipe(_as_made(config, settings), None)
+    recipe = read_text_recipe(config_as_made(config, settings), None)
     revision = recipe.model.spec.revision
     if revision != settings.revision:
         raise CollectionMismatchError(
@@ -114,10 +170,10 @@ def load_query_provider(
             hint=f"install that revision again, or ingest into a new collection "
             f"(`--mode text` searches {collection} without the model)",
         )
-    return load_model(config, recipe, threads=None)
+    return recipe
 
 
-def _as_made(config: WorkersConfig, settings: CollectionSettings) -> WorkersConfig:
+def config_as_made(config: WorkersConfig, settings: CollectionSettings) -> WorkersConfig:
     """Return the configuration with which the collection's model makes its kind of vectors."""
     embedding = config.embedding
     changed: dict[str, object] = {
