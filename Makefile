@@ -12,7 +12,7 @@ DOCS ?=
 ARGS ?=
 # Passed on as they are, whatever quotes and blanks are in them.
 export Q DOCS COLLECTION ARGS
-DEBIAN_PACKAGES := python3-doc debian-policy git-doc poppler-utils chromium postgresql tesseract-ocr
+DEBIAN_PACKAGES := python3-doc debian-policy git-doc poppler-utils chromium postgresql tesseract-ocr wrk
 
 BIN := $(VENV)/bin
 LEXIGRAM := $(BIN)/lexigram-ray
@@ -85,10 +85,10 @@ chaos: venv-dev test-deps ## Break everything at random, count what is lost or t
 	@$(if $(LONG),$(BIN)/python -m pytest tests -m chaos $(PYTEST_ARGS))
 
 .PHONY: bench
-bench: venv-dev test-deps ## Embedding beside its peers, a whole ingestion, the job store; ARGS="--help" tells the parts
+bench: venv-dev test-deps ## Embedding beside its peers, an ingestion, the job store, an index, the service; ARGS="--help" tells the parts
 	@missed=0; $(BIN)/python tests/benchmarks/bench_embed.py $$ARGS || missed=$$?; \
 	if [ -z "$$ARGS" ]; then \
-		for name in ingest store; do echo; $(BIN)/python tests/benchmarks/bench_$$name.py || missed=$$?; done; \
+		for name in ingest store index serve; do echo; $(BIN)/python tests/benchmarks/bench_$$name.py || missed=$$?; done; \
 	fi; \
 	exit $$missed
 

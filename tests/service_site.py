@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import httpx
 import numpy as np
 import uvicorn
+from fastapi import FastAPI
 
 from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.protocols import EmbeddingProvider
@@ -59,19 +60,29 @@ class Site:
     port: int
     client: httpx.Client
     context: ServiceContext
+    app: FastAPI
 
 
 @contextmanager
-def running_service(config: WorkersConfig, embedders: Embedders | None = None) -> Iterator[Site]:
+def running_service(
+    config: WorkersConfig,
+    embedders: Embedders | None = None,
+    *,
+    is_draining: Callable[[], bool] = lambda: False,
+) -> Generator[Site]:
     """Serve on a free port of loopback until the block ends."""
     with Store.open(config.paths.store_url) as store:
-        context = ServiceContext(config=config, store=store, embedders=embedders or HereEmbedders())
+        context = ServiceContext(
+            config=config,
+            store=store,
+            embedders=embedders or HereEmbedders(),
+            is_draining=is_draining,
+        )
+        app = build_app(context)
         with socket.socket() as listening:
             listening.bind(("127.0.0.1", 0))
             port = int(listening.getsockname()[1])
-            server = uvicorn.Server(
-                uvicorn.Config(build_app(context), log_config=None, access_log=False)
-            )
+            server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
             thread = threading.Thread(
                 target=server.run, kwargs={"sockets": [listening]}, daemon=True
             )
@@ -80,7 +91,7 @@ def running_service(config: WorkersConfig, embedders: Embedders | None = None) -
             try:
                 with httpx.Client(base_url=url, timeout=30.0) as client:
                     _wait_until_up(client)
-                    yield Site(url=url, port=port, client=client, context=context)
+                    yield Site(url=url, port=port, client=client, context=context, app=app)
             finally:
                 server.should_exit = True
                 thread.join(20)

@@ -34,10 +34,13 @@ from lexigram_ray.cli.maintenance import maintenance_app
 from lexigram_ray.cli.messages import log_to
 from lexigram_ray.cli.output import printable, say
 from lexigram_ray.cli.search import search
+from lexigram_ray.cli.serve import serve_app
 from lexigram_ray.cli.stats import stats
 from lexigram_ray.cli.status import status
 from lexigram_ray.cli.store import store_app
 from lexigram_ray.cli.stray import open_closed_streams
+from lexigram_ray.cli.submit import submit
+from lexigram_ray.cli.tokens import tokens_app
 from lexigram_ray.cli.up import down, up
 
 WORK = frozenset({"embed", "ingest"})
@@ -142,6 +145,13 @@ app.command("embed", help=help_of(embed), short_help="Embed a table of texts.")(
 app.command("search", help=help_of(search), short_help="Find passages that answer a question.")(
     search
 )
+app.command(
+    "submit",
+    help=help_of(submit),
+    short_help="Send ingest or embed to a Ray cluster.",
+    # What follows the command's name belongs to the command.
+    context_settings={"allow_interspersed_args": False},
+)(submit)
 app.command("up", help=help_of(up), short_help="Start what works on submitted jobs.")(up)
 app.command("status", help=help_of(status), short_help="Show what is up, and the jobs.")(status)
 app.command("stats", help=help_of(stats), short_help="Show what was done, how fast, what failed.")(
@@ -151,6 +161,7 @@ app.command("down", help=help_of(down), short_help="End what `up` has started.")
 app.command("doctor", help=help_of(doctor), short_help="Check this machine and its settings.")(
     doctor
 )
+app.add_typer(serve_app, name="serve", short_help="Serve all of it over HTTP.")
 app.add_typer(collections_app, name="collections", short_help="List, show and drop collections.")
 app.add_typer(jobs_app, name="jobs", short_help="List, show, watch, cancel and retry jobs.")
 app.add_typer(dlq_app, name="dlq", short_help="See what failed, retry it, archive or delete it.")
@@ -158,4 +169,5 @@ app.add_typer(
     maintenance_app, name="maintenance", short_help="See, run and switch off maintenance."
 )
 app.add_typer(cache_app, name="cache", short_help="Show, clean and clear the embedding cache.")
+app.add_typer(tokens_app, name="tokens", short_help="Make, list and revoke the service's tokens.")
 app.add_typer(store_app, name="store", short_help="Back up, restore and move the job store.")

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 collections_app = typer.Typer(rich_markup_mode=None, invoke_without_command=True)
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The collection.")]
 
-TURN_SECONDS = 60.0
-
 
 def collections(ctx: typer.Context) -> None:
     """List, show and drop collections.
@@ -120,17 +118,14 @@ def drop_collection(
     rows, size = _size_of(collections, name)
     if not yes:
         _confirm(name, size)
-    from lexigram_ray.jobs.records import Owner
+    from lexigram_ray.jobs.dropping import drop_collection as drop
+    from lexigram_ray.jobs.dropping import dropped_object
     from lexigram_ray.jobs.store import Store
 
-    with (
-        Store.open(settings.paths.store_url) as store,
-        store.turn(name, Owner.current(), TURN_SECONDS),
-    ):
-        collections.drop(name)
-        store.forget_collection(name)
+    with Store.open(settings.paths.store_url) as store:
+        drop(settings, store, name)
     if invocation.json:
-        invocation.answer({"dropped": name, "rows": rows})
+        invocation.answer(dropped_object(name, rows))
         return
     from lexigram_ray.cli.output import count, write_line
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,14 +31,12 @@ from lexigram_ray.cli.letter_filters import (
     StatusName,
     open_for,
 )
-from lexigram_ray.cli.letter_refusals import IDS_NAMED, Refusals, answer_dry_run
+from lexigram_ray.cli.letter_refusals import answer_dry_run, exit_code, say_refusals
 from lexigram_ray.cli.output import count, is_terminal, say, write_line
 from lexigram_ray.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from lexigram_ray.jobs.dead_letters import DeadLetters
-    from lexigram_ray.jobs.letter_records import LetterFilter
-    from lexigram_ray.jobs.store import Store
+    from lexigram_ray.jobs.letter_actions import Action, Chosen
 
 
 def archive_letters(
@@ -71,6 +67,8 @@ def archive_letters(
     tried and fails again is a new one; what is only remembered as failed is none.
     Exit code 1: none of the ids that were given can be archived; 3: some cannot.
     """
+    from lexigram_ray.jobs.letter_actions import ARCHIVE
+
     invocation = Invocation.of(ctx, state, config, json=json, debug=debug)
     asked = Asked(
         ids=tuple(letter_ids or ()),
@@ -119,6 +117,8 @@ def delete_letters(
     Without --status, those that are open. What is being retried is never deleted. Exit code 1: none
     of the ids that were given can be deleted; 3: some cannot.
     """
+    from lexigram_ray.jobs.letter_actions import DELETE
+
     invocation = Invocation.of(ctx, state, config, json=json, debug=debug)
     asked = Asked(
         ids=tuple(letter_ids or ()),
@@ -134,56 +134,16 @@ def delete_letters(
     return _act(DELETE, asked.checked("delete", ctx), invocation, dry_run=dry_run, asks=not yes)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Action:
-    """What is done to dead letters.
-
-    Attributes:
-        done: What they are then, such as `archived`.
-        obstacles: Why letters stay as they are, by status.
-        do: Does it to all that match, and returns how many there were.
-    """
-
-    done: str
-    obstacles: Mapping[str, str]
-    do: Callable[[DeadLetters, LetterFilter], int]
-
-
-RETRIED = "a job tries it again: cancel that one first, or wait for its end"
-CLOSED = "it is closed already"
-ARCHIVE = _Action(
-    done="archived",
-    obstacles={"retrying": RETRIED, "addressed": CLOSED, "archived": CLOSED},
-    do=lambda letters, which: letters.archive(which),
-)
-DELETE = _Action(
-    done="deleted",
-    obstacles={"retrying": RETRIED},
-    do=lambda letters, which: letters.delete(which),
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Chosen:
-    """What a command is about to change.
-
-    Attributes:
-        which: Only letters that can be changed, and None where there is none; where they are not
-            named, none that fails after they were counted: nobody has agreed to lose that one.
-        number: Of these letters, when they were counted.
-        refusals: The others.
-    """
-
-    which: LetterFilter | None = None
-    number: int = 0
-    refusals: Refusals = field(default_factory=Refusals)
-
-
 def _act(
-    action: _Action, asked: Asked, invocation: Invocation, *, dry_run: bool, asks: bool = False
+    action: Action, asked: Asked, invocation: Invocation, *, dry_run: bool, asks: bool = False
 ) -> int:
+    from lexigram_ray.jobs.letter_actions import Chosen, choose
+
+    now = datetime.now(UTC)
     with open_for(asked, invocation, invocation.load_config()) or nullcontext() as store:
-        chosen = _Chosen() if store is None else _choose(store, asked, action.obstacles)
+        chosen = Chosen()
+        if store is not None:
+            chosen = choose(store.dead_letters, asked.to_filter(store, now), action, now)
         if dry_run:
             return answer_dry_run(
                 chosen.number,
@@ -197,47 +157,30 @@ def _act(
             if asks:
                 _confirm(chosen)
             done = action.do(store.dead_letters, chosen.which)
-    return _answer(done, chosen, asked, invocation, action.done)
+    return _answer(done, chosen, asked, invocation, action)
 
 
-def _choose(store: Store, asked: Asked, obstacles: Mapping[str, str]) -> _Chosen:
-    now, letters = datetime.now(UTC), store.dead_letters
-    asked_for = asked.to_filter(store, now)
-    refusals = Refusals()
-    for status in asked_for.statuses:
-        refused = replace(asked_for, statuses=(status,))
-        if status in obstacles and (number := letters.count(refused)):
-            named, _ = letters.page(refused, limit=IDS_NAMED, cursor=None)
-            refusals.count(obstacles[status], number, [letter.id for letter in named])
-    free = tuple(status for status in asked_for.statuses if status not in obstacles)
-    if not free:
-        return _Chosen(refusals=refusals)
-    which = replace(asked_for, statuses=free)
-    if not asked.ids and which.older_than is None:
-        which = replace(which, older_than=now)
-    number = letters.count(which)
-    return _Chosen(which=which if number else None, number=number, refusals=refusals)
-
-
-def _confirm(chosen: _Chosen) -> None:
+def _confirm(chosen: Chosen) -> None:
     what = count(chosen.number, "dead letter")
     if not is_terminal(sys.stdin):
         raise UsageError(
             f"{what} would be deleted, and there is no terminal to ask",
             hint="the same command with --yes, or with --dry-run to see what it would do",
         )
-    chosen.refusals.say()
+    say_refusals(chosen.refusals)
     line = f"{what} and all that is known of their failures; documents and jobs stay"
     say(line, label="delete", style="yellow")
     if not typer.confirm(f"delete {what}?", err=True):
         raise UsageError("nothing was deleted", hint="answer y to delete, or give --yes")
 
 
-def _answer(done: int, chosen: _Chosen, asked: Asked, invocation: Invocation, verb: str) -> int:
-    code = chosen.refusals.exit_code(done, are_named=bool(asked.ids))
+def _answer(done: int, chosen: Chosen, asked: Asked, invocation: Invocation, action: Action) -> int:
+    from lexigram_ray.jobs.letter_actions import done_object
+
+    code = exit_code(chosen.refusals, done, are_named=bool(asked.ids))
     if invocation.json:
-        invocation.answer({verb: done, "refused": chosen.refusals.to_list()})
+        invocation.answer(done_object(done, chosen, action))
         return code
-    write_line(sys.stdout, f"{verb} {count(done, 'dead letter')}")
-    chosen.refusals.say()
+    write_line(sys.stdout, f"{action.done} {count(done, 'dead letter')}")
+    say_refusals(chosen.refusals)
     return code

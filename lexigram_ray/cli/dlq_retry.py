@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import islice
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -32,13 +30,14 @@ from lexigram_ray.cli.letter_filters import (
     OlderOption,
     open_for,
 )
-from lexigram_ray.cli.letter_refusals import Refusals, answer_dry_run
+from lexigram_ray.cli.letter_refusals import answer_dry_run, exit_code, say_refusals
 from lexigram_ray.cli.output import count, duration, printable, say, write_line
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from lexigram_ray.core.config import WorkersConfig
+    from lexigram_ray.jobs.letter_actions import PlannedRetry
     from lexigram_ray.jobs.redriving import Redriven
     from lexigram_ray.jobs.store import Store
 
@@ -131,18 +130,14 @@ def _answer(
     config: WorkersConfig,
     rate: float | None,
 ) -> int:
+    from lexigram_ray.jobs.letter_actions import redriven_object
+    from lexigram_ray.jobs.letter_refusals import Refusals
+
     refusals = Refusals()
     refusals.add(done.refused)
-    code = refusals.exit_code(done.retried + done.scheduled, are_named=bool(asked.ids))
+    code = exit_code(refusals, done.retried + done.scheduled, are_named=bool(asked.ids))
     if invocation.json:
-        invocation.answer(
-            {
-                "retried": done.retried,
-                "scheduled": done.scheduled,
-                "jobs": [job.to_dict() for job in done.jobs],
-                "refused": refusals.to_list(),
-            }
-        )
+        invocation.answer(redriven_object(done))
         return code
     for job in done.jobs:
         write_line(sys.stdout, job.id)
@@ -151,7 +146,7 @@ def _answer(
         letters = count(done.scheduled, "dead letter")
         say(f"{letters}, {rate:g} a minute: the last in {takes}", label="planned", style="green")
     _say_jobs(done)
-    refusals.say()
+    say_refusals(refusals)
     if not (done.retried or done.scheduled):
         say("nothing was retried", label="note")
     else:
@@ -180,39 +175,16 @@ def _say_next(done: Redriven, invocation: Invocation, config: WorkersConfig) -> 
         say(invocation.suggest("dlq", "list"), label="see them with", style="cyan")
 
 
-@dataclass(slots=True, kw_only=True)
-class _Planned:
-    """What a retry would do.
+def _plan(store: Store | None, asked: Asked, staged: Path, limit: int | None) -> PlannedRetry:
+    from lexigram_ray.jobs.letter_actions import PlannedRetry, plan_retry
 
-    Attributes:
-        eligible: Letters that would be retried.
-        jobs: That would be made for them.
-    """
-
-    eligible: int = 0
-    jobs: int = 0
-    refusals: Refusals = field(default_factory=Refusals)
-
-
-def _plan(store: Store | None, asked: Asked, staged: Path, limit: int | None) -> _Planned:
-    from lexigram_ray.jobs.redriving import LETTERS_AT_ONCE, plan
-
-    planned = _Planned()
     if store is None:
-        return planned
-    letters = store.dead_letters.each(asked.to_filter(store, datetime.now(UTC)))
-    while (left := LETTERS_AT_ONCE if limit is None else limit - planned.eligible) > 0:
-        page = list(islice(letters, min(left, LETTERS_AT_ONCE)))
-        if not page:
-            break
-        redrive = plan(store, page, staged=staged)
-        planned.eligible += len(redrive.letter_ids)
-        planned.jobs += len(redrive.retries)
-        planned.refusals.add(redrive.refused)
-    return planned
+        return PlannedRetry()
+    which = asked.to_filter(store, datetime.now(UTC))
+    return plan_retry(store, which, staged=staged, limit=limit)
 
 
-def _answer_dry_run(planned: _Planned, asked: Asked, invocation: Invocation) -> int:
+def _answer_dry_run(planned: PlannedRetry, asked: Asked, invocation: Invocation) -> int:
     by = f", by {count(planned.jobs, 'job')}" if planned.jobs else ""
     return answer_dry_run(
         planned.eligible,

@@ -80,8 +80,8 @@ class Interrupts:
         if threading.current_thread() is not threading.main_thread():
             return
         for number in self._before:
-            if signal.getsignal(number) is not _handled_by_the_thread:
-                signal.signal(number, _handled_by_the_thread)
+            # Whatever Python believes is in place: Ray's core sets the system's own handlers.
+            signal.signal(number, _handled_by_the_thread)
 
     def _watch(self) -> None:
         deadline: float | None = None

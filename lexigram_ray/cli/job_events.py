@@ -5,7 +5,7 @@ from __future__ import annotations
 import json as json_format
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from lexigram_ray.jobs.job_events import JobEvent
     from lexigram_ray.jobs.store import Store
 
-LOOK_EVERY_SECONDS = 0.5
-EVENTS_AT_ONCE = 1000
 TYPE_WIDTH = 12
 UNITS_SHOWN = 3
 STYLES = {
@@ -99,18 +97,16 @@ def job_events(
 
     With --follow --json each event is one object on a line of its own. Ctrl-C only stops looking.
     """
+    from lexigram_ray.jobs.following import events_object, events_page
+
     invocation = Invocation.of(ctx, state, config, json=json, debug=debug)
     with open_store(invocation, invocation.load_config()) as store:
         found = find_job(store, job_id)
         if follow:
             return _follow(store, found.id, after, invocation)
-        # One more than asked for shows whether there are more.
-        events = store.events.of_job(found.id, after, limit + 1)
-    page, has_more = events[:limit], len(events) > limit
-    following = page[-1].seq if has_more else None
+        page, following = events_page(store, found.id, after, limit)
     if invocation.json:
-        items = [event.to_dict() for event in page]
-        invocation.answer({"job_id": found.id, "items": items, "next": following})
+        invocation.answer(events_object(found.id, page, following))
         return EXIT_DONE
     for event in page:
         _print_event(event)
@@ -120,33 +116,6 @@ def job_events(
         more = ("--after", str(following), "--limit", str(limit))
         say(invocation.suggest("jobs", "events", found.id, *more), label="more with", style="cyan")
     return EXIT_DONE
-
-
-def followed(
-    store: Store,
-    job_id: str,
-    after: int,
-    show: Callable[[JobEvent], None],
-    stop: threading.Event,
-    *,
-    every_seconds: float = LOOK_EVERY_SECONDS,
-) -> None:
-    """Show the events of a job as they come, until it has ended or `stop` is set.
-
-    Args:
-        after: The last `seq` that is known already.
-        show: Is given each event once, in order.
-    """
-    while True:
-        # Asked before its events: an end that is seen here is among them.
-        job = store.get(job_id)
-        is_over = job is None or job.status.is_final
-        while events := store.events.of_job(job_id, after, EVENTS_AT_ONCE):
-            for event in events:
-                show(event)
-            after = events[-1].seq
-        if is_over or stop.wait(every_seconds):
-            return
 
 
 def words_of(event: JobEvent) -> str:
@@ -185,6 +154,7 @@ def words_of(event: JobEvent) -> str:
 
 def _follow(store: Store, job_id: str, after: int, invocation: Invocation) -> int:
     from lexigram_ray.cli.interrupts import Interrupts
+    from lexigram_ray.jobs.following import followed
 
     stop = threading.Event()
 

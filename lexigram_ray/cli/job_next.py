@@ -22,10 +22,9 @@ STYLES = {"note": "bold"}
 
 def is_up(config: WorkersConfig) -> bool:
     """Return whether `up` has started what works on recorded jobs, and it has not ended since."""
-    from lexigram_ray.runtime.cluster_file import noted_cluster
+    from lexigram_ray.runtime import cluster_file
 
-    noted = noted_cluster(config)
-    return noted is not None and noted.is_there()
+    return cluster_file.is_up(config)
 
 
 def say_what_is_missing(work: str, config: WorkersConfig, invocation: Invocation) -> None:

@@ -131,7 +131,7 @@ def submit_options(
                     hint=f"add --no-wait, or leave --{name} out",
                 )
         return None
-    from lexigram_ray.cli.times import parse_duration, parse_time
+    from lexigram_ray.core.written_times import parse_duration, parse_time
     from lexigram_ray.jobs.submitting import SubmitOptions
 
     now = now or datetime.now(UTC)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
@@ -23,7 +23,6 @@ from lexigram_ray.cli.output import (
     printable,
     write_line,
 )
-from lexigram_ray.jobs.redaction import HIDDEN, redacted
 from lexigram_ray.jobs.report import Problem, problems_of
 from lexigram_ray.jobs.watching import pace_since_start
 
@@ -33,19 +32,6 @@ if TYPE_CHECKING:
 SOURCES_SHOWN = 3
 LABEL_WIDTH = 10
 NOTHING = "-"
-
-
-def page_object(job: Job, attempts: Sequence[Attempt], now: datetime) -> dict[str, object]:
-    """Return the object of `jobs show --json`."""
-    return job.to_dict() | {
-        "error_code": job.error_code,
-        "seconds_remaining": pace_since_start(job, now).seconds_remaining,
-        "run_after": job.run_after.isoformat() if job.run_after else None,
-        "deadline": job.deadline.isoformat() if job.deadline else None,
-        "attempts": [attempt.to_dict() for attempt in attempts],
-        "spec": _without_secrets(job.spec),
-        "problems": problems_of(job),
-    }
 
 
 def print_page(
@@ -142,19 +128,6 @@ def _outcome(attempt: Attempt) -> str:
     if attempt.outcome is not None:
         return attempt.outcome
     return "its process is gone" if attempt.owner.is_gone() else "running"
-
-
-def _without_secrets(value: object, name: str = "") -> object:
-    """Return JSON without passwords and keys, be it by their looks or by the name they have."""
-    if isinstance(value, Mapping):
-        inner = cast("Mapping[str, object]", value)
-        return {key: _without_secrets(each, key) for key, each in inner.items()}
-    if isinstance(value, list):
-        return [_without_secrets(each, name) for each in cast("list[object]", value)]
-    if isinstance(value, str):
-        named = f"{name}=x"
-        return HIDDEN if value and redacted(named) != named else redacted(value)
-    return value
 
 
 def _print(line: str) -> None:

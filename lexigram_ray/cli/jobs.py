@@ -126,7 +126,8 @@ def show_job(
       lexigram-ray jobs show 0193579e-1c2d --json | jq .attempts
     """
     from lexigram_ray.cli.job_next import is_up, say_next
-    from lexigram_ray.cli.job_page import page_object, print_page
+    from lexigram_ray.cli.job_page import print_page
+    from lexigram_ray.jobs.job_object import page_object
 
     invocation = Invocation.of(ctx, state, config, json=json, debug=debug)
     settings = invocation.load_config()

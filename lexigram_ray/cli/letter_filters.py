@@ -12,13 +12,13 @@ import typer
 from lexigram_ray.cli.id_prefixes import find_by_id, whole_id
 from lexigram_ray.cli.invocation import Invocation, env
 from lexigram_ray.cli.job_ids import find_job, open_store
-from lexigram_ray.cli.times import parse_past
 from lexigram_ray.core.errors import UsageError
 from lexigram_ray.core.types import FailureCategory
+from lexigram_ray.core.written_times import parse_past
 
 if TYPE_CHECKING:
     from lexigram_ray.core.config import WorkersConfig
-    from lexigram_ray.jobs.letter_records import DeadLetter, LetterFilter, LetterStatus
+    from lexigram_ray.jobs.letter_records import DeadLetter, LetterFilter
     from lexigram_ray.jobs.store import Store
 
 CategoryName = Literal["transient", "throttled", "unknown", "invalid_input", "permanent"]
@@ -170,14 +170,17 @@ class Asked:
         Raises:
             UsageError: An id names nothing or more than one thing, or an age is none.
         """
+        from lexigram_ray.jobs.letter_actions import statuses_named
         from lexigram_ray.jobs.letter_records import LetterFilter
 
         if self.ids:
             found = find_letters(store, self.ids)
-            return LetterFilter(ids=tuple(letter.id for letter in found), statuses=_statuses("all"))
+            return LetterFilter(
+                ids=tuple(letter.id for letter in found), statuses=statuses_named("all")
+            )
         older_than = self.older_than
         return LetterFilter(
-            statuses=_statuses(self.status),
+            statuses=statuses_named(self.status),
             category=None if self.category is None else FailureCategory(self.category),
             collection=self.collection,
             code=self.code,
@@ -234,14 +237,6 @@ def find_letter(store: Store, given: str) -> DeadLetter:
 def _is_of_environment(ctx: typer.Context, option: str) -> bool:
     source = ctx.get_parameter_source(_PARAMETERS.get(option, option.replace("-", "_")))
     return source is not None and source.name == "ENVIRONMENT"
-
-
-def _statuses(status: str | None) -> tuple[LetterStatus, ...]:
-    from lexigram_ray.jobs.letter_records import LetterStatus
-
-    if status is None:
-        return LetterStatus.OPEN, LetterStatus.RETRYING
-    return tuple(LetterStatus) if status == "all" else (LetterStatus(status),)
 
 
 def _job_id(store: Store, given: str) -> str:

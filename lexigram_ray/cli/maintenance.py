@@ -199,13 +199,14 @@ def disable(
 def _switch(invocation: Invocation, name: str, *, enabled: bool) -> None:
     import sys
 
-    from lexigram_ray.cli.maintenance_schedules import define_missing
+    from lexigram_ray.cli.job_next import is_up
     from lexigram_ray.cli.output import printable, write_line
     from lexigram_ray.jobs.store import Store
+    from lexigram_ray.maintenance.known_schedules import define_missing
 
     settings = invocation.load_config()
     with Store.open(settings.paths.store_url) as store:
-        define_missing(settings, store)
+        define_missing(settings, store, is_up=is_up(settings))
         schedule = store.schedules.enable(name, enabled)
     if invocation.json:
         invocation.answer(schedule.to_dict())
@@ -224,9 +225,10 @@ def _how(schedule: Schedule) -> str:
 def _page(
     config: WorkersConfig, name: str | None, status: str | None, limit: int, cursor: str | None
 ) -> tuple[list[Run], str | None]:
-    from lexigram_ray.cli.maintenance_schedules import check_name
+    from lexigram_ray.cli.job_next import is_up
     from lexigram_ray.core.types import MaintenanceStatus
     from lexigram_ray.jobs.store import Store
+    from lexigram_ray.maintenance.known_schedules import check_name
 
     store = Store.open_existing(config.paths.store_url)
     if store is None:
@@ -236,7 +238,7 @@ def _page(
         page = store.schedules.runs(name, status=wanted, limit=limit, cursor=cursor)
         if name is not None and not page[0]:
             # Of a schedule that is gone there may be runs; of one that never was there are none.
-            check_name(config, store, name)
+            check_name(config, store, name, is_up=is_up(config))
         return page
 
 

@@ -87,7 +87,7 @@ def run_task(
     """
     from lexigram_ray.cli.maintenance_begin import begin_run, refuse_without_workers
     from lexigram_ray.cli.maintenance_follow import see_through
-    from lexigram_ray.cli.times import parse_duration
+    from lexigram_ray.core.written_times import parse_duration
 
     invocation = Invocation.of(ctx, state, config, json=json, debug=debug)
     settings = invocation.load_config()

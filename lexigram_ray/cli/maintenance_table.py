@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -15,32 +14,11 @@ from lexigram_ray.cli.output import print_table, shortened
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from lexigram_ray.jobs.schedule_records import Run, Schedule
+    from lexigram_ray.jobs.schedule_records import Run
+    from lexigram_ray.maintenance.known_schedules import Listed
 
 SHOWN_OF_A_REASON = 60
 RUN_HEADERS = ("ID", "NAME", "DUE", "WHY", "OUTCOME", "TOOK", "REASON")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listed:
-    """A schedule in the list.
-
-    Attributes:
-        last_run: The one that was due last; None where there is none.
-        next_due: None where it is switched off, or never due.
-    """
-
-    schedule: Schedule
-    last_run: Run | None
-    next_due: datetime | None
-
-    def to_dict(self) -> dict[str, object]:
-        """Return the contract's object."""
-        return {
-            **self.schedule.to_dict(),
-            "next_run_at": None if self.next_due is None else self.next_due.isoformat(),
-            "last_run": None if self.last_run is None else self.last_run.to_dict(),
-        }
 
 
 def print_schedules(listed: Sequence[Listed], now: datetime) -> None:

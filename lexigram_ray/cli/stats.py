@@ -71,7 +71,7 @@ def stats(
     A job counts once it has ended; its documents count in the minutes in which they did. Texts of
     `embed` count as documents.
     """
-    from lexigram_ray.cli.times import parse_past
+    from lexigram_ray.core.written_times import parse_past
     from lexigram_ray.jobs.metrics_records import Resolution
 
     invocation = Invocation.of(ctx, state, config, json=json, debug=debug)

@@ -70,13 +70,19 @@ def down(
       lexigram-ray down
       lexigram-ray down --json | jq .given_back
 
-    A cluster that was there before `up` stays; only the actors of this state are ended on it.
+    A cluster that was there before `up` stays; only the actors of this state are ended on it. The
+    HTTP service ends first, where `serve` has started it: requests under way have their time.
     """
     invocation = Invocation.of(ctx, state, config, json=json, debug=debug)
     settings = invocation.load_config()
     with stdout_is_for_results(_say_stray):
         from lexigram_ray.runtime.down import down as end
+        from lexigram_ray.service.service_note import noted_service
 
+        if noted_service(settings) is not None:
+            from lexigram_ray.service.ending import end_service
+
+            end_service(settings, _say_note, keep_cluster=True)
         report = end(settings, _say_note)
     if invocation.json:
         invocation.answer(report.to_dict())

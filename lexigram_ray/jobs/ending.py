@@ -20,6 +20,9 @@ from lexigram_ray.jobs.listing import job_of
 from lexigram_ray.jobs.owner import Owner
 from lexigram_ray.jobs.records import DEADLINE_CODE, Job
 
+JOB_IS_FINAL = "job_is_final"
+"""Code of the error that refuses to end a job that has ended already."""
+
 _OVERDUE = "its deadline passed before it had ended"
 
 # Other writers get in between.
@@ -61,6 +64,7 @@ class Ending:
             raise UsageError(
                 f"job {job_id} cannot be cancelled: it is {row.status}, which is final",
                 hint=f"`lexigram-ray jobs show {job_id}` tells how it ended",
+                code=JOB_IS_FINAL,
             )
         return job_of(row)
 

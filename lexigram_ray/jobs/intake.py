@@ -29,11 +29,16 @@ class Intake:
 
     def submit(self, submission: Submission) -> tuple[Job, bool]:
         """Make a job, or find the one that it repeats."""
-        new = _new_row(submission, self._database.now())
         with self._database.write() as connection:
-            _require_retried(connection, [submission])
-            row = self._found(connection, new)
-        return job_of(row), row.id == new["id"]
+            row, is_new = self.take(connection, submission)
+        return job_of(row), is_new
+
+    def take(self, connection: Connection, submission: Submission) -> tuple[Row[Any], bool]:
+        """Make a job, or find the one that it repeats, within a transaction."""
+        new = _new_row(submission, self._database.now())
+        _require_retried(connection, [submission])
+        row = self._found(connection, new)
+        return row, row.id == new["id"]
 
     def submit_many(self, submissions: Sequence[Submission]) -> list[tuple[Job, bool]]:
         """Make jobs, or find those that they repeat, all or none."""
@@ -126,6 +131,7 @@ def _bind(connection: Connection, row: Row[Any], key: str) -> bool:
         raise ConflictError(
             f"job {row.id} asks for the same, has not ended, and has the key {row.unique_key!r}",
             hint=f"use that key, or wait for the job: `lexigram-ray jobs watch {row.id}`",
+            job_id=row.id,
         )
     given = {"of_job": row.id, "new_key": key}
     return connection.execute(jobs_sql.GIVE_UNIQUE_KEY, given).rowcount == 1

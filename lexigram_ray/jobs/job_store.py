@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -24,6 +24,7 @@ class JobStore:
     def __init__(self, database: Database) -> None:
         # SQLAlchemy takes longer to import than all else that a cold command needs.
         from lexigram_ray.jobs.ending import Ending
+        from lexigram_ray.jobs.grouped_intake import GroupedIntake
         from lexigram_ray.jobs.intake import Intake
         from lexigram_ray.jobs.letter_writing import LetterWriting
         from lexigram_ray.jobs.lifecycle import Lifecycle
@@ -39,6 +40,7 @@ class JobStore:
         self._ending = Ending(database, self._letters, self.turn)
         self._listing = Listing(database)
         self._turns = Turns(database)
+        self._grouped = GroupedIntake(database, self._intake, self._turns)
 
     # -- Submitting --------------------------------------------------------------------------------
 
@@ -92,6 +94,23 @@ class JobStore:
                 deadline=deadline,
             )
         )
+
+    def submit_if_free(
+        self, turn: str, submission: Submission, is_ready: Callable[[], bool]
+    ) -> tuple[Job, bool] | None:
+        """Submit as if in a turn, where nobody has it; an own turn takes two more transactions.
+
+        What several threads submit at the same time is one transaction.
+
+        Args:
+            turn: As of `turn`.
+            submission: As of `submit`.
+            is_ready: Asked while nobody can take the turn; it must be quick.
+
+        Returns:
+            As `submit`; None where somebody has the turn or waits for it, or it is not ready.
+        """
+        return self._grouped.submit(_turn_name(turn), submission, is_ready)
 
     def submit_many(self, submissions: Sequence[Submission]) -> list[tuple[Job, bool]]:
         """Submit in one transaction, and return what `submit` would for each, in their order.
@@ -354,4 +373,8 @@ class JobStore:
         `lease_seconds`, is passed over; its holder is not told: a turn serves throughput, not
         safety. Turns do not nest.
         """
-        return self._turns.turn(f"collection:{collection}", owner, lease_seconds)
+        return self._turns.turn(_turn_name(collection), owner, lease_seconds)
+
+
+def _turn_name(collection: str) -> str:
+    return f"collection:{collection}"

@@ -40,6 +40,9 @@ RETRY_FAILED = "retry_failed"
 DOCUMENT = "document"
 """Of an ingestion of one file that its caller has named."""
 
+NOT_REPEATABLE = "not_repeatable"
+"""Code of the error that refuses to do a job again of a kind with which that cannot be done."""
+
 _OBJECTS = {"provider": "embeds", "parser": "parses"}
 """What a request records of objects of the program that submitted it; see `only_here`."""
 
@@ -108,6 +111,7 @@ def request_of(job: Job) -> Mapping[str, object]:
         raise UsageError(
             f"job {job.id} is maintenance ({name}), which its schedule repeats",
             hint=f"run it now with `lexigram-ray maintenance run {name}`",
+            code=NOT_REPEATABLE,
         )
     request = mapping(job.spec.get(REQUEST))
     if not request:
@@ -116,6 +120,7 @@ def request_of(job: Job) -> Mapping[str, object]:
             "without its request",
             hint=f"run its {job.kind} command again (`lexigram-ray {job.kind} ...`): what is done "
             "already is not done twice",
+            code=NOT_REPEATABLE,
         )
     return request
 
@@ -136,6 +141,7 @@ def refuse_object_of(job: Job, request: Mapping[str, object]) -> None:
             f"job {job.id} {verb} with an object of the program that submitted it "
             f"({request[what]}), which only that program has",
             hint="run that program's call again: rows that stand are not embedded again",
+            code=NOT_REPEATABLE,
         )
 
 

@@ -37,6 +37,12 @@ from lexigram_ray.jobs.store import Store
 
 _Planned = tuple[Submission, tuple[str, ...]]
 
+JOB_NOT_FINAL = "job_not_final"
+"""Code of the error that refuses to do a job again that has not ended."""
+
+NOTHING_TO_RETRY = "nothing_to_retry"
+"""Code of the error that refuses to do a job again of which nothing has failed, or is there."""
+
 MOST_PATHS = 1_000
 """Of a job's request; where more documents have failed, the folders that hold them are named."""
 
@@ -184,6 +190,7 @@ def _check_over(job: Job) -> None:
         raise UsageError(
             f"job {job.id} is {job.status.value}: only a job that has ended can be retried",
             hint=f"`lexigram-ray jobs watch {job.id}`, or cancel it first",
+            code=JOB_NOT_FINAL,
         )
 
 
@@ -197,6 +204,7 @@ def _only_failed_documents(store: Store, job: Job, request: Mapping[str, object]
         raise UsageError(
             f"none of the {len(failed):,} documents that failed in job {job.id} is there any more",
             hint="nothing is left to retry; --prune of `ingest` removes what is gone",
+            code=NOTHING_TO_RETRY,
         )
     gone = len(failed) - len(there)
     notes = (f"left out, because they are gone: {gone:,} of {len(failed):,}",) if gone else ()
@@ -222,6 +230,7 @@ def _nothing_failed(job: Job) -> UsageError:
     return UsageError(
         f"no record of job {job.id} has failed: it {ended}",
         hint=f"`lexigram-ray jobs retry {job.id}`, without --failed, does all of it again",
+        code=NOTHING_TO_RETRY,
     )
 
 
@@ -233,6 +242,7 @@ def _check_paths(job: Job, request: Mapping[str, object]) -> None:
         raise UsageError(
             f"what job {job.id} read is gone: {gone[0]}{more}",
             hint="put it back, or run `lexigram-ray ingest` on what is there now",
+            code=NOTHING_TO_RETRY,
         )
 
 
@@ -246,9 +256,11 @@ def _check_table(job: Job, request: Mapping[str, object], staged: Path) -> None:
         raise UsageError(
             f"the texts of job {job.id} came from no file, and are no longer kept",
             hint="give the same texts to `lexigram-ray embed` again",
+            code=NOTHING_TO_RETRY,
         )
     if not os.path.lexists(source_path(path)):
         raise UsageError(
             f"the table of job {job.id} is gone: {path}",
             hint="put it back, or run `lexigram-ray embed` on where it is now",
+            code=NOTHING_TO_RETRY,
         )

@@ -22,6 +22,9 @@ MAINTENANCE = "maintenance"
 CANCELLED_CODE = "cancelled"
 """Error code of a run whose job was cancelled."""
 
+RUN_UNFINISHED = "run_unfinished"
+"""Code of the error that refuses a run while an earlier one of its schedule has not ended."""
+
 
 class Missed(StrEnum):
     """Which of the times run that have passed while nobody looked."""

@@ -24,6 +24,7 @@ from lexigram_ray.jobs.schedule_definitions import locked, schedule_of
 from lexigram_ray.jobs.schedule_listing import run_of
 from lexigram_ray.jobs.schedule_records import (
     MAINTENANCE,
+    RUN_UNFINISHED,
     Overlap,
     PlannedRun,
     Run,
@@ -221,4 +222,5 @@ def _has_not_ended(name: str, job_id: str) -> UsageError:
         f"{name} is at work already, or about to be: job {job_id} has not ended",
         hint=f"wait for it (`lexigram-ray jobs watch {job_id}`), "
         f"or end it (`lexigram-ray jobs cancel {job_id}`)",
+        code=RUN_UNFINISHED,
     )

@@ -24,7 +24,7 @@ from lexigram_ray.jobs.staged_sidecar import (
     sidecar_of,
     stores_of,
 )
-from lexigram_ray.jobs.staging import StagingStopped, stage
+from lexigram_ray.jobs.staging import StagingStopped, remove_left_behind, stage
 from lexigram_ray.jobs.store import Store
 
 CLEARING_SECONDS = 30.0
@@ -36,7 +36,12 @@ OnRead = Callable[[int], None]
 
 
 def staged_rows(
-    config: WorkersConfig, table: TextTable, on_read: OnRead, stop: threading.Event
+    config: WorkersConfig,
+    table: TextTable,
+    on_read: OnRead,
+    stop: threading.Event,
+    *,
+    store_id: str = "",
 ) -> StagedTable:
     """Stage a table; see `staging.stage`.
 
@@ -49,6 +54,7 @@ def staged_rows(
             config.paths.staged,
             on_progress=on_read,
             keep_on=lambda: not stop.is_set(),
+            store_id=store_id,
         )
     except StagingStopped:
         raise EmbedInterrupted("", None) from None
@@ -83,6 +89,16 @@ def still_staged(
     return again
 
 
+def are_kept(store: Store, staged: StagedTable) -> bool:
+    """Whether staged rows are there, and noted as this store's."""
+    return staged.path.exists() and store.store_id in stores_of(staged.path)
+
+
+def turn_name(digest: str) -> str:
+    """Return what the turn of all who make, want or clear away the rows of a digest is called."""
+    return f"staged:{digest}"
+
+
 def _keep_for(store: Store, staged: StagedTable) -> bool:
     """Note that this store wants staged rows, and return whether they are there."""
     note_stores(staged.path, stores_of(staged.path) | {store.store_id})
@@ -114,7 +130,7 @@ def rows_of_job(
 
 def turn_of(store: Store, digest: str, owner: Owner) -> AbstractContextManager[None]:
     """Return the turn of all who make, want or clear away the rows of this digest."""
-    return store.turn(f"staged:{digest}", owner, CLEARING_SECONDS)
+    return store.turn(turn_name(digest), owner, CLEARING_SECONDS)
 
 
 def discard(store: Store, staged: StagedTable, owner: Owner) -> None:
@@ -123,6 +139,7 @@ def discard(store: Store, staged: StagedTable, owner: Owner) -> None:
     Those that another store's jobs may want stay.
     """
     folder = staged.path.parent
+    remove_left_behind(folder)
     left = {digest for digest in _digests(folder) if _is_abandoned(folder, digest)}
     for digest in (staged.digest, *sorted(left - {staged.digest})):
         with turn_of(store, digest, owner):
@@ -148,6 +165,8 @@ def discard_abandoned(
         dry_run: Only count them.
     """
     tables = size = 0
+    if not dry_run:
+        remove_left_behind(folder)
     left = [each for each in _digests(folder) if _is_abandoned(folder, each)]
     for digest in sorted(left):
         with turn_of(store, digest, owner):

@@ -36,6 +36,7 @@ def write_sidecar(
     rows: Sequence[int],
     characters: Sequence[int],
     refused: Sequence[RefusedRow],
+    store_id: str = "",
 ) -> None:
     """Write the sidecar of the staged rows at `path`; it is durable once its folder is synced.
 
@@ -45,6 +46,7 @@ def write_sidecar(
         rows: Of each record batch.
         characters: In the texts of each record batch.
         refused: Rows of the input that are not in the file.
+        store_id: A store whose jobs want them, where it is known already.
 
     Raises:
         DiskFullError: No space is left; what was there stays.
@@ -60,7 +62,7 @@ def write_sidecar(
         "characters": list(characters),
         "failures": [[one.category.value, one.code, one.reason] for one in failures],
         "refused": [[row.row, row.row_id, places[row.failure]] for row in refused],
-        "stores": sorted(stores_of(path)),
+        "stores": sorted(stores_of(path) | ({store_id} if store_id else set())),
     }
     _write(path, content)
 

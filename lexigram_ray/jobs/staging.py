@@ -60,6 +60,7 @@ def stage(
     *,
     on_progress: Callable[[int], None],
     keep_on: Callable[[], bool],
+    store_id: str = "",
 ) -> StagedTable:
     """Check all rows of a table and write those that can be embedded to `<digest>.arrow`.
 
@@ -72,6 +73,7 @@ def stage(
         folder: Made if it does not exist.
         on_progress: Gets the number of rows read so far.
         keep_on: Asked between some thousand rows; False stops.
+        store_id: A store whose jobs will want the rows, where it is known already.
 
     Raises:
         StagingStopped: `keep_on` said so.
@@ -79,7 +81,6 @@ def stage(
         DiskFullError: No space is left.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    _remove_left_behind(folder)
     check = _Check(table)
     refused: list[RefusedRow] = []
     read = 0
@@ -101,7 +102,12 @@ def stage(
         path = folder / f"{digest}{SUFFIX}"
         # The sidecar first: whoever finds the rows finds what belongs to them.
         write_sidecar(
-            path, read=read, rows=sheet.rows, characters=sheet.characters, refused=refused
+            path,
+            read=read,
+            rows=sheet.rows,
+            characters=sheet.characters,
+            refused=refused,
+            store_id=store_id,
         )
         if not path.exists():
             temporary.rename(path)
@@ -231,7 +237,11 @@ def _failure(refusal: Refusal) -> Failure:
     return Failure(category=FailureCategory.INVALID_INPUT, code=refusal.code, reason=refusal.reason)
 
 
-def _remove_left_behind(folder: Path) -> None:
+def remove_left_behind(folder: Path) -> None:
+    """Remove what killed stagings have left half written in a folder, which may be missing.
+
+    Staging does not do so itself: it would list all that is staged for each small table.
+    """
     for path in folder.glob(f"{TEMPORARY}*"):
         with contextlib.suppress(FileNotFoundError):
             if time.time() - path.stat().st_mtime > _LEFT_BEHIND_SECONDS:

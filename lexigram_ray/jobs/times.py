@@ -7,6 +7,9 @@ from datetime import datetime
 from lexigram_ray.core.errors import UsageError
 from lexigram_ray.jobs.database import to_micros
 
+NO_TIME_LEFT = "no_time_left"
+"""Code of the error that refuses a deadline before which nothing could be done."""
+
 
 def start_and_deadline(
     run_after: datetime | None, deadline: datetime | None, now: int
@@ -30,6 +33,7 @@ def start_and_deadline(
         raise UsageError(
             f"the deadline {deadline.isoformat()} is not after {before}: nothing could be done",
             hint="give a later deadline",
+            code=NO_TIME_LEFT,
         )
     return start, end
 

@@ -111,8 +111,13 @@ class Checked:
     settings: CollectionSettings
 
 
-def check_request(config: WorkersConfig, request: IngestRequest) -> Checked:
+def check_request(
+    config: WorkersConfig, request: IngestRequest, *, recipe: Recipe | None = None
+) -> Checked:
     """Check the name, the paths, the model and the collection's settings.
+
+    Args:
+        recipe: Of this request, where it has been read already; else it is read here.
 
     Raises:
         UsageError: One of them does not fit.
@@ -121,10 +126,10 @@ def check_request(config: WorkersConfig, request: IngestRequest) -> Checked:
     named = request.document
     scan = Scan(
         request.paths,
-        allowed_roots=config.allowed_roots,
+        allowed_roots=config.readable_roots,
         document_id=None if named is None else named.document_id,
     )
-    recipe = read_recipe(config, request)
+    recipe = recipe or read_recipe(config, request)
     settings = recipe.settings
     if named is not None and named.chunking is not None:
         usual = _chunker_for(recipe.model, config.chunking)

@@ -58,6 +58,12 @@ class Turns:
             with self._database.write() as connection:
                 _delete(connection, ticket.name, ticket.token)
 
+    def is_free(self, connection: Connection, name: str) -> bool:
+        """Whether nobody has the turn or waits for it; so it stays while the transaction lasts."""
+        self._database.lock(connection, f"turn:{name}")
+        tickets = connection.execute(ledger_sql.TICKETS, {"of_turn": name}).all()
+        return not any(map(self._is_alive, tickets))
+
     def _await(self, ticket: _Ticket) -> None:
         while not self._stand(ticket):
             self._watch(ticket)

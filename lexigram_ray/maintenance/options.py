@@ -11,6 +11,8 @@ from lexigram_ray.core.errors import UsageError
 from lexigram_ray.maintenance.duty import DutyContext
 
 DRY_RUN = "dry_run"
+INVALID_OPTION = "invalid_option"
+"""Code of the error that refuses an option of a run."""
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -33,6 +35,7 @@ def settings_of(context: DutyContext, configured: S) -> S:
             raise UsageError(
                 f"there is no option {name!r} here",
                 hint=f"did you mean {near[0]}?" if near else f"options: {', '.join(known)}",
+                code=INVALID_OPTION,
             )
     try:
         return type(configured).model_validate(configured.model_dump() | given)
@@ -42,4 +45,5 @@ def settings_of(context: DutyContext, configured: S) -> S:
         raise UsageError(
             f"option {where}: {first['msg']}, got {first['input']!r}",
             hint="lexigram-ray maintenance run NAME --option name=value",
+            code=INVALID_OPTION,
         ) from error

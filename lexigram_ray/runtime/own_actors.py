@@ -94,7 +94,7 @@ def ensure_actors(config: WorkersConfig, store_id: str) -> dict[type, Ensured]:
     Raises:
         ClusterUnreachableError: One does not begin.
     """
-    key = _settings_key(config)
+    key = settings_key(config)
     wanted = [kept for kept in _KEPT if kept.is_wanted(config)]
     for name in (
         name for kept in _KEPT if kept not in wanted for name in _names_of(kept, store_id)
@@ -144,6 +144,13 @@ def dashboard_url() -> str | None:
     # Of what `ray.init` has returned; asked again, it returns the same.
     url = ray.init(ignore_reinit_error=True, logging_level=logging.ERROR).dashboard_url
     return f"http://{url}" if url else None
+
+
+def settings_key(config: WorkersConfig) -> str:
+    """Return what tells one configuration from another, secrets included; it tells none of them."""
+    secrets = config.embedding.server.api_key, config.dead_letters.webhook_url
+    hidden = [secret.get_secret_value() if secret else "" for secret in secrets]
+    return hash_text(json.dumps([config.model_dump(mode="json"), *hidden], sort_keys=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,12 +255,6 @@ def _ask(name: str, seconds: float) -> dict[str, Any]:
         return ray.get(_handle(name).describe.remote(), timeout=seconds)
     except (ValueError, RayError):
         return {}
-
-
-def _settings_key(config: WorkersConfig) -> str:
-    secrets = config.embedding.server.api_key, config.dead_letters.webhook_url
-    hidden = [secret.get_secret_value() if secret else "" for secret in secrets]
-    return hash_text(json.dumps([config.model_dump(mode="json"), *hidden], sort_keys=True))
 
 
 def _end_kept(name: str) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 
 import ray
@@ -81,6 +82,23 @@ def up(config: WorkersConfig, address: str | None, tell: Callable[[str], None]) 
         ConfigError: The settings cannot be worked with.
         ClusterUnreachableError: The cluster does not answer, or does not start.
     """
+    with attached_up(config, address, tell) as report:
+        return report
+
+
+@contextmanager
+def attached_up(
+    config: WorkersConfig, address: str | None, tell: Callable[[str], None]
+) -> Generator[UpReport]:
+    """Do what `up` does, and stay attached to the cluster; other `up`s and `down`s wait meanwhile.
+
+    Args:
+        address: As `up`.
+        tell: As `up`.
+
+    Raises:
+        UsageError, ConfigError, ClusterUnreachableError: As `up`.
+    """
     _check_kinds(config)
     check_targets(config)
     # What cannot run is said here, and not in the log of an actor.
@@ -98,8 +116,8 @@ def up(config: WorkersConfig, address: str | None, tell: Callable[[str], None]) 
             with connected(config, cluster.address):
                 cluster = _noted_as(cluster, noted)
                 actors = ensure_actors(config, store.store_id)
-                note_cluster(config, cluster)
-                return _report(store, cluster, actors, started_head=started)
+                note_cluster(config, replace(cluster, dashboard=dashboard_url()))
+                yield _report(store, cluster, actors, started_head=started)
         except WorkerError:
             if started:
                 _end(config, cluster)

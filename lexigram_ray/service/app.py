@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
 
 import lexigram_ray
+from lexigram_ray.service.audit import Audit
+from lexigram_ray.service.auth import Admission
 from lexigram_ray.service.body_limit import BodyLimit
 from lexigram_ray.service.context import ServiceContext
-from lexigram_ray.service.models.problem import Problem
+from lexigram_ray.service.gate import Gate
+from lexigram_ray.service.methods import Methods
+from lexigram_ray.service.models.problem import Problem, schema_of
 from lexigram_ray.service.problems import install_handlers, unforeseen
 from lexigram_ray.service.request_ids import RequestIds
 
@@ -49,14 +54,19 @@ def build_app(context: ServiceContext) -> FastAPI:
         redoc_url=None,
     )
     app.state.context = context
+    app.state.gate = Gate(context.config.service, context.store.tokens)
     install_handlers(app)
+    found = (f"lexigram_ray.service.routers.{name}" for name in ROUTERS)
+    routers: list[APIRouter] = [import_module(each).router for each in found if find_spec(each)]
+    routes = [each for router in routers for each in router.routes if isinstance(each, APIRoute)]
     # The last one added sees a request first.
+    app.add_middleware(Methods, routes=routes)
+    app.add_middleware(Audit, log=context.store.audit)
+    app.add_middleware(Admission)
     app.add_middleware(BodyLimit, settings=context.config.service)
     app.add_middleware(RequestIds, on_error=unforeseen)
-    for name in ROUTERS:
-        module = f"lexigram_ray.service.routers.{name}"
-        if find_spec(module) is not None:
-            app.include_router(import_module(module).router)
+    for router in routers:
+        app.include_router(router)
     return app
 
 
@@ -64,10 +74,19 @@ class _Service(FastAPI):
     """An application whose description names problems as what they are."""
 
     def openapi(self) -> dict[str, Any]:
-        """Return openapi.json, with the schema that all problems refer to."""
+        """Return openapi.json, with the schemas that the framework has not found by itself."""
         if not self.openapi_schema:
             described = super().openapi()
-            problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas = described.setdefault("components", {}).setdefault("schemas", {})
-            schemas |= problem.pop("$defs", {}) | {"Problem": problem}
+            for schema in (*_own_bodies(described), problem := schema_of(Problem)):
+                schemas |= schema.pop("$defs", {})
+            schemas["Problem"] = problem
         return self.openapi_schema or {}
+
+
+def _own_bodies(described: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the schemas of bodies that routes read, and describe, themselves."""
+    for operations in described["paths"].values():
+        for operation in operations.values():
+            for content in operation.get("requestBody", {}).get("content", {}).values():
+                yield content["schema"]

@@ -17,14 +17,17 @@ from lexigram_ray.core.errors import (
     CollectionMismatchError,
     CollectionNotFoundError,
     DiskFullError,
+    EmbedderDiedError,
     EmbeddingServerError,
     PathNotAllowedError,
+    TextsRefusedError,
     UnreachableError,
     UsageError,
     WorkerError,
 )
 from lexigram_ray.service.request_ids import request_id
 
+JSON = "application/json"
 PROBLEM_JSON = "application/problem+json"
 TYPE_PREFIX = "urn:lexigram-ray:problem:"
 OPENAI_PATHS = ("/v1/embeddings", "/v1/models")
@@ -39,6 +42,8 @@ _STATUSES: tuple[tuple[type[WorkerError], int], ...] = (
     (PathNotAllowedError, 403),
     (CollectionMismatchError, 409),
     (UsageError, 422),
+    (TextsRefusedError, 422),
+    (EmbedderDiedError, 503),
     (DiskFullError, 503),
     (EmbeddingServerError, 503),
     (UnreachableError, 503),
@@ -94,8 +99,30 @@ class Saturated(Refusal):
             message,
             code="saturated",
             hint=f"ask again in {retry_after_seconds} s",
-            headers={"Retry-After": str(retry_after_seconds)},
+            # The second is what OpenAI's client looks at first.
+            headers={
+                "Retry-After": str(retry_after_seconds),
+                "retry-after-ms": str(1000 * retry_after_seconds),
+            },
         )
+
+
+def media_type(request: Request) -> str:
+    """Return which media type a request says its body has, in lower case; empty if none."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def wrong_media_type(given: str, *expected: str) -> Refusal:
+    """Return the refusal of a body that has another media type than the expected ones."""
+    return Refusal(
+        415,
+        f"the body is {given[:100]!r}, not {' or '.join(expected)}"
+        if given
+        else "the request does not say what its body is",
+        code="unsupported_media_type",
+        hint=f"send Content-Type: {expected[0]}",
+        headers={"Accept": ", ".join(expected)},
+    )
 
 
 def install_handlers(app: FastAPI) -> None:
@@ -132,7 +159,10 @@ def answer(
 ) -> Response:
     """Return a problem as the answer to a request, in the shape of its route."""
     if request.url.path.startswith(OPENAI_PATHS):
-        return _openai(status, code=code, detail=detail, param=param, headers=headers)
+        words = detail if hint is None else f"{detail}: {hint}"
+        # OpenAI knows no 422, and neither do its clients.
+        status = 400 if status == 422 else status
+        return _openai(status, code=code, detail=words, param=param, headers=headers)
     body: dict[str, object] = {
         "type": f"{TYPE_PREFIX}{code}",
         "title": _phrase(status),
@@ -146,6 +176,28 @@ def answer(
     if errors:
         body["errors"] = list(errors)
     return JSONResponse(body, status, dict(headers or {}), media_type=PROBLEM_JSON)
+
+
+def answer_to(request: Request, error: WorkerError) -> Response:
+    """Return an error of ours as the answer to a request."""
+    if isinstance(error, Refusal):
+        return answer(
+            request,
+            error.status,
+            code=error.code,
+            detail=error.message,
+            hint=error.hint,
+            param=error.param,
+            headers=error.headers,
+        )
+    status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
+    if status == 500:
+        logger.error("%s %s: %s", request.method, request.url.path, error, exc_info=error)
+    retry = getattr(error, "retry_after", None) or RETRY_SECONDS
+    headers = {"Retry-After": f"{retry:.0f}"} if status == 503 else None
+    return answer(
+        request, status, code=error.code, detail=error.message, hint=error.hint, headers=headers
+    )
 
 
 def _openai(
@@ -168,29 +220,14 @@ def _openai(
 
 
 async def _of_worker_error(request: Request, error: Exception) -> Response:
-    found = cast("WorkerError", error)
-    if isinstance(found, Refusal):
-        return answer(
-            request,
-            found.status,
-            code=found.code,
-            detail=found.message,
-            hint=found.hint,
-            param=found.param,
-            headers=found.headers,
-        )
-    status = next((status for kind, status in _STATUSES if isinstance(found, kind)), 500)
-    if status == 500:
-        logger.error("%s %s: %s", request.method, request.url.path, found, exc_info=found)
-    retry = getattr(found, "retry_after", None) or RETRY_SECONDS
-    headers = {"Retry-After": f"{retry:.0f}"} if status == 503 else None
-    return answer(
-        request, status, code=found.code, detail=found.message, hint=found.hint, headers=headers
-    )
+    return answer_to(request, cast("WorkerError", error))
 
 
 async def _of_invalid(request: Request, error: Exception) -> Response:
     raw = cast("RequestValidationError", error).errors()
+    given = media_type(request)
+    if not _is_json(given) and any(_is_whole_body(each) for each in raw):
+        return answer_to(request, wrong_media_type(given, JSON))
     errors = [_field_error(each) for each in raw[:MOST_ERRORS]]
     first = errors[0] if errors else {"field": "body", "reason": "cannot be read"}
     return answer(
@@ -212,6 +249,15 @@ async def _of_http(request: Request, error: Exception) -> Response:
         detail = f"{request.method} {request.url.path}: {detail.lower()}"
     code = re.sub(r"\W+", "_", _phrase(status).lower())
     return answer(request, status, code=code, detail=detail, headers=found.headers)
+
+
+def _is_whole_body(raw: Mapping[str, Any]) -> bool:
+    # What is not said to be JSON is not read as such, and then it is no object.
+    return tuple(raw["loc"]) == ("body",) and raw["type"] != "missing"
+
+
+def _is_json(given: str) -> bool:
+    return given == JSON or (given.startswith("application/") and given.endswith("+json"))
 
 
 def _field_error(raw: Mapping[str, Any]) -> dict[str, object]:

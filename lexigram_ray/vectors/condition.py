@@ -11,6 +11,9 @@ from lexigram_ray.vectors.collection import Collection
 from lexigram_ray.vectors.sql import enclosed
 from lexigram_ray.vectors.translate import readable
 
+CONDITION_REFUSED = "condition_refused"
+"""Code of the error that refuses a condition."""
+
 # What Lance says when a condition is well-formed but fails on a row, such as a cast of a word.
 _FAILED_ON_A_ROW = "error applying filter expression"
 _REASON = re.compile(
@@ -71,6 +74,7 @@ def _refused(collection: Collection, where: str, reason: str) -> UsageError:
     columns = ", ".join(name for name in collection.dataset.schema.names if name != "vector")
     return UsageError(
         f"the condition {where!r} cannot be used: {reason}",
+        code=CONDITION_REFUSED,
         hint=f"columns: {columns}; for example --where \"page = 3 AND source LIKE '%.pdf'\"",
     )
 

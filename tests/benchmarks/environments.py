@@ -14,6 +14,7 @@ REQUIREMENTS = {
     "openvino": "requirements-openvino.txt",
     "procrastinate": "requirements-procrastinate.txt",
     "huey": "requirements-huey.txt",
+    "infinity": "requirements-infinity.txt",
 }
 TAKEN_OUT = ("torchvision",)
 STAMP = ".installed"

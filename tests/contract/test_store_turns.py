@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from lexigram_ray.core.errors import ConflictError
 from lexigram_ray.jobs.owner import Owner
+from lexigram_ray.jobs.records import Submission
 from lexigram_ray.jobs.store import Store
-from tests.contract.store_data import Clock, elsewhere, gone
+from tests.contract.store_data import Clock, elsewhere, gone, submit
 
 
 def test_a_turn_can_be_taken_again_and_again(store: Store) -> None:
@@ -44,6 +47,60 @@ def test_an_expired_turn_is_passed_over_and_its_holder_is_not_told(
 def test_a_turn_whose_owner_is_gone_is_taken_at_once(store: Store) -> None:
     with store.turn("docs", gone(), 3600), store.turn("docs", Owner.current(), 60):
         pass
+
+
+def test_a_job_is_submitted_in_nobodys_turn_without_taking_it(store: Store, clock: Clock) -> None:
+    asked = Submission(kind="embed", collection="docs", spec={}, spec_key="key")
+
+    def submitted(is_ready: bool = True) -> str | None:
+        found = store.submit_if_free("rows", asked, lambda: is_ready)
+        return found[0].id if found is not None else None
+
+    assert submitted(is_ready=False) is None
+    with store.turn("rows", elsewhere(), 60):
+        assert submitted() is None
+        clock.advance(61)
+        job_id = submitted()
+    assert job_id is not None
+    with store.turn("other", Owner.current(), 60), store.turn("more", gone(), 3600):
+        assert submitted() == job_id
+    assert [job.id for job in store.list_jobs(kind="embed")[0]] == [job_id]
+
+
+def test_of_what_threads_submit_at_once_a_refusal_harms_no_other(store: Store) -> None:
+    submit(store, "first", unique_key="taken")
+    begin = threading.Barrier(26)
+    failure = PermissionError("unreadable")
+
+    def submitted(number: int) -> str | Exception | None:
+        def is_ready() -> bool:
+            if number == 25:
+                raise failure
+            return number != 24
+
+        unique_key = "taken" if number == 23 else f"unique-{number % 20}"
+        asked = Submission(
+            kind="embed",
+            collection="docs",
+            spec={},
+            spec_key=f"key-{number % 20}",
+            unique_key=unique_key,
+        )
+        begin.wait(30)
+        try:
+            found = store.submit_if_free(f"rows-{number % 20}", asked, is_ready)
+        except (ConflictError, OSError) as error:
+            return error
+        return found[0].id if found is not None else None
+
+    with ThreadPoolExecutor(26) as pool:
+        results = list(pool.map(submitted, range(26)))
+    assert len(set(results[:20])) == 20
+    assert results[20:23] == results[:3]
+    assert isinstance(results[23], ConflictError)
+    assert results[24:] == [None, failure]
+    jobs = store.list_jobs(kind="embed", limit=100)[0]
+    assert {job.id for job in jobs} == set(results[:20])
 
 
 def test_the_end_of_an_expired_turn_does_not_end_the_next_one(store: Store, clock: Clock) -> None:

@@ -14,11 +14,11 @@ from lexigram_ray.cli.dlq_table import print_groups, print_letters
 from lexigram_ray.cli.id_prefixes import find_by_id
 from lexigram_ray.cli.invocation import Invocation
 from lexigram_ray.cli.letter_filters import AllOption, Asked, CodeOption, LettersArgument
-from lexigram_ray.cli.letter_refusals import Refusals
+from lexigram_ray.cli.letter_refusals import exit_code, say_refusals
 from lexigram_ray.cli.letter_words import next_retry
-from lexigram_ray.cli.times import parse_past
 from lexigram_ray.core.errors import UsageError
 from lexigram_ray.core.types import FailureCategory
+from lexigram_ray.core.written_times import parse_past
 from lexigram_ray.jobs.letter_records import (
     DeadLetter,
     LetterAttempt,
@@ -26,6 +26,7 @@ from lexigram_ray.jobs.letter_records import (
     LetterStatus,
     Subject,
 )
+from lexigram_ray.jobs.letter_refusals import Refusals
 
 NOW = datetime(2026, 11, 24, 13, 0, tzinfo=UTC)
 ATTEMPT = LetterAttempt(
@@ -314,7 +315,7 @@ def test_what_is_left_out_is_counted_by_reason_and_named_by_its_first_ids(
     refusals.add(
         (replace(LETTER, id=f"0193579f-{number:04d}"), "its file is gone") for number in range(7)
     )
-    refusals.say()
+    say_refusals(refusals)
 
     first, second = refusals.to_list()
     assert (first["reason"], first["count"], second["count"]) == ("its file is gone", 7, 1)
@@ -323,7 +324,7 @@ def test_what_is_left_out_is_counted_by_reason_and_named_by_its_first_ids(
         "left out: 1, because its table is gone (0193579f-2222)"
     )
     assert [
-        refusals.exit_code(0, are_named=True),
-        refusals.exit_code(1, are_named=True),
-        refusals.exit_code(0, are_named=False),
+        exit_code(refusals, 0, are_named=True),
+        exit_code(refusals, 1, are_named=True),
+        exit_code(refusals, 0, are_named=False),
     ] == [1, 3, 0]

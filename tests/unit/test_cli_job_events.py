@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from lexigram_ray.cli.app import run
-from lexigram_ray.cli.job_events import followed, words_of
+from lexigram_ray.cli.job_events import words_of
 from lexigram_ray.core.types import JobStatus
+from lexigram_ray.jobs.following import followed
 from lexigram_ray.jobs.job_events import JobEvent
 from lexigram_ray.jobs.owner import Owner
 from lexigram_ray.jobs.records import Job

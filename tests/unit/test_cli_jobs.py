@@ -13,13 +13,14 @@ from lexigram_ray.cli.displays import Silent
 from lexigram_ray.cli.invocation import Invocation
 from lexigram_ray.cli.job_ids import find_job, find_jobs, short_ids
 from lexigram_ray.cli.job_next import say_next
-from lexigram_ray.cli.job_page import page_object, print_page
+from lexigram_ray.cli.job_page import print_page
 from lexigram_ray.cli.job_words import age, progress_in_words, style_of
 from lexigram_ray.cli.jobs_moment import JobsMoment
 from lexigram_ray.cli.jobs_table import error_in_short
 from lexigram_ray.cli.jobs_watch import SILENT_SECONDS, Hints, exit_code
 from lexigram_ray.core.errors import UsageError
 from lexigram_ray.core.types import FailureCategory, JobStatus
+from lexigram_ray.jobs.job_object import page_object
 from lexigram_ray.jobs.owner import Owner
 from lexigram_ray.jobs.records import Attempt, Claim, Job
 from lexigram_ray.jobs.store import Store

@@ -16,12 +16,13 @@ from lexigram_ray.cli.exit_codes import EXIT_DONE, EXIT_FAILED, EXIT_SOME_FAILED
 from lexigram_ray.cli.invocation import Invocation
 from lexigram_ray.cli.maintenance_page import print_page, print_result, say_failure, say_faults
 from lexigram_ray.cli.maintenance_run import exit_code, given_options
-from lexigram_ray.cli.maintenance_table import Listed, print_runs, print_schedules
+from lexigram_ray.cli.maintenance_table import print_runs, print_schedules
 from lexigram_ray.cli.maintenance_words import outcome, when
 from lexigram_ray.core.errors import UsageError
 from lexigram_ray.core.types import MaintenanceStatus
 from lexigram_ray.jobs.schedule_records import CANCELLED_CODE, Run, Schedule, Trigger
 from lexigram_ray.maintenance import duties
+from lexigram_ray.maintenance.known_schedules import Listed
 from lexigram_ray.maintenance.supervising import TIMED_OUT
 
 NOW = datetime(2026, 11, 24, 13, 0, tzinfo=UTC)

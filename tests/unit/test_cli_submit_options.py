@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from lexigram_ray.cli.job_options import submit_options
-from lexigram_ray.cli.times import parse_duration, parse_time
 from lexigram_ray.core.errors import UsageError
+from lexigram_ray.core.written_times import parse_duration, parse_time
 from lexigram_ray.jobs.submitting import SubmitOptions
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)

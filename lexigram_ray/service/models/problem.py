@@ -48,6 +48,11 @@ class Problem(BaseModel):
     errors: list[FieldError] | None = Field(None, description="Each part that is wrong")
 
 
+def schema_of(model: type[BaseModel]) -> dict[str, Any]:
+    """Return a model's schema for openapi.json; its `$defs` belong under `components/schemas`."""
+    return model.model_json_schema(ref_template="#/components/schemas/{model}")
+
+
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the problems that a route may answer with, for its `responses`: these and `ALWAYS`."""
     return {

@@ -1,0 +1,169 @@
+"""`POST /v1/documents` and `/v1/documents/batch`: files by upload, by path or by URL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from pydantic import BaseModel
+
+from lexigram_ray.service import fetching
+from lexigram_ray.service.auth import Submitter
+from lexigram_ray.service.bodies import FORM, JSON, content_type, read_json, whole
+from lexigram_ray.service.context import ServiceContext, context_of
+from lexigram_ray.service.idempotency import IdempotencyKey, Sender
+from lexigram_ray.service.models.documents import (
+    DocumentFields,
+    DocumentRequest,
+    DocumentsFields,
+    DocumentsRequest,
+)
+from lexigram_ray.service.models.problem import problems, schema_of
+from lexigram_ray.service.models.submissions import ACCEPTED
+from lexigram_ray.service.problems import Refusal
+from lexigram_ray.service.submitting import submissions_of
+from lexigram_ray.service.upload_form import UploadForm, receive
+
+router = APIRouter(tags=["submissions"])
+_FILE = {"type": "string", "format": "binary", "minLength": 1}
+
+
+def _body(fields: type[BaseModel], request: type[BaseModel], **files: Any) -> dict[str, Any]:
+    """Describe a body that is either a form with files, or JSON."""
+    form = schema_of(fields)
+    form["properties"] = files | form["properties"]
+    form["required"] = [*files, *form["required"]]
+    schemas = {FORM: form, JSON: schema_of(request)}
+    content = {media_type: {"schema": schema} for media_type, schema in schemas.items()}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+@router.post(
+    "/v1/documents",
+    summary="Submit one document: upload it, or name its path or its URL",
+    status_code=202,
+    responses={**problems(408, 409, 415), 202: ACCEPTED},
+    openapi_extra=_body(DocumentFields, DocumentRequest, file=_FILE),
+)
+async def submit_document(
+    request: Request,
+    caller: Submitter,
+    key: IdempotencyKey = None,
+) -> Response:
+    """Record the ingestion of a document; it is durable before this answers.
+
+    In a form, fields beside `file` are as in JSON: `collection` and `document_id` as they are, the
+    others as JSON (`true`, `5`, `{"author": "Ada"}`). The job ends as its document does: `failed`
+    where nothing could be made of it. An upload of the same bytes under the same name is the same
+    document.
+    """
+    context, submissions = context_of(request), submissions_of(request)
+    sender = Sender(caller=caller, key=key)
+    if content_type(request, FORM, JSON) == FORM:
+        form = _form(request, context, file_field="file", most_files=1)
+        try:
+            await receive(request, form)
+
+            def upload() -> Response:
+                fields = form.read_fields(DocumentFields)
+                return submissions.submit_file(fields, form.files[0], sender)
+
+            return await run_in_threadpool(upload)
+        finally:
+            form.discard()
+    body = await whole(request)
+
+    def submit() -> Response:
+        given = read_json(body, DocumentRequest)
+        if given.path:
+            return submissions.submit_path(given, given.path, sender)
+        fetcher = _fetcher(context)
+        try:
+            file = fetcher.fetch(given.url)
+            url = fetching.without_query(given.url)
+            return submissions.submit_file(given, file, sender, url=url)
+        finally:
+            fetcher.discard()
+
+    return await run_in_threadpool(submit)
+
+
+@router.post(
+    "/v1/documents/batch",
+    summary="Submit many documents as one job: upload them, or name paths and URLs",
+    status_code=202,
+    responses={**problems(408, 409, 415), 202: ACCEPTED},
+    openapi_extra=_body(
+        DocumentsFields, DocumentsRequest, files={"type": "array", "items": _FILE, "minItems": 1}
+    ),
+)
+async def submit_documents(
+    request: Request,
+    caller: Submitter,
+    key: IdempotencyKey = None,
+) -> Response:
+    """Record one job for all of them, or nothing where one cannot be taken.
+
+    `paths` may be folders. A document that fails fails alone, and an empty file is skipped.
+    """
+    context, submissions = context_of(request), submissions_of(request)
+    sender = Sender(caller=caller, key=key)
+    most = context.config.service.max_files
+    if content_type(request, FORM, JSON) == FORM:
+        form = _form(request, context, file_field="files", most_files=most)
+        try:
+            await receive(request, form)
+
+            def upload() -> Response:
+                fields = form.read_fields(DocumentsFields)
+                return submissions.submit_many(fields, sender, files=form.files)
+
+            return await run_in_threadpool(upload)
+        finally:
+            form.discard()
+    body = await whole(request)
+
+    def submit() -> Response:
+        given = read_json(body, DocumentsRequest)
+        _refuse_too_many([*given.paths, *given.urls], most)
+        if not given.urls:
+            return submissions.submit_many(given, sender, paths=given.paths, prune=given.prune)
+        for path in given.paths:
+            submissions.allowed(path)
+        fetcher = _fetcher(context)
+        try:
+            files = [fetcher.fetch(url) for url in given.urls]
+            return submissions.submit_many(
+                given, sender, paths=given.paths, files=files, prune=given.prune
+            )
+        finally:
+            fetcher.discard()
+
+    return await run_in_threadpool(submit)
+
+
+def _form(
+    request: Request, context: ServiceContext, *, file_field: str, most_files: int
+) -> UploadForm:
+    return UploadForm(
+        context.config,
+        request.headers["content-type"],
+        file_field=file_field,
+        most_files=most_files,
+    )
+
+
+def _fetcher(context: ServiceContext) -> fetching.Fetcher:
+    return fetching.Fetcher(context.config, is_allowed=fetching.is_public)
+
+
+def _refuse_too_many(sources: Sequence[str], most: int) -> None:
+    if len(sources) > most:
+        raise Refusal(
+            422,
+            f"{len(sources)} paths and URLs are more than {most}",
+            code="too_many_sources",
+            hint="send several requests, name a folder, or have service.max_files raised",
+        )
