@@ -100,9 +100,16 @@ class JsonLines(logging.Formatter):
             "job_id": getattr(record, "job_id", "") or None,
             "collection": getattr(record, "collection", "") or None,
             "exception": self._exception(record),
-            **getattr(record, "facts", {}),
+            **self._facts(record),
         }
         return json.dumps(said, ensure_ascii=False)
+
+    def _facts(self, record: logging.LogRecord) -> dict[str, object]:
+        facts: dict[str, object] = getattr(record, "facts", {})
+        return {
+            name: self._redact(fact) if isinstance(fact, str) else fact
+            for name, fact in facts.items()
+        }
 
     def _exception(self, record: logging.LogRecord) -> str | None:
         if record.exc_info and record.exc_info[0] is not None:

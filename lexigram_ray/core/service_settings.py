@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+import re
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 MEGABYTE = 1_000_000
+_HOST = re.compile(
+    r"(?:\.?[\w-]+(?:\.[\w-]+)*\.?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
+    # An address of IPv6 without brackets has no port.
+    r"|[0-9a-f]*:[0-9a-f]*:[0-9a-f:.]*",
+    re.ASCII | re.IGNORECASE,
+)
 
 
 class _Part(BaseModel):
@@ -19,6 +27,17 @@ class UrlSettings(_Part):
         (), description="Hosts that may be asked; `.example.org` means every host below it"
     )
     timeout_seconds: float = Field(60.0, gt=0, description="For the whole download")
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _are_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for host in hosts:
+            if not _HOST.fullmatch(host):
+                raise ValueError(
+                    f"{host!r} is no host: `example.org`, `.example.org` for every host below it, "
+                    "or `example.org:8443`"
+                )
+        return hosts
 
 
 class EmbeddingBatchSettings(_Part):

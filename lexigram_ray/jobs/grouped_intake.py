@@ -84,7 +84,9 @@ class GroupedIntake:
         except BaseException as error:
             for each in group:
                 each.error = error
-            raise
+            # Each raises its own: whoever commits need not be one of these.
+            if not isinstance(error, Exception):
+                raise
         finally:
             for each in group:
                 each.is_done = True

@@ -153,16 +153,19 @@ def end_head(head: Head) -> int:
     Raises:
         WorkerError: Some of them do not end.
     """
-    members = _with_descendants(head.processes())
+    members = set[psutil.Process]()
     # The first one ends the others in good order; what is left then has lost its parent.
     steps = [
-        ([each for each in members if each.pid == head.owner.pid], signal.SIGTERM, END_SECONDS),
-        (members, signal.SIGTERM, GRACE_SECONDS),
-        (members, signal.SIGKILL, GRACE_SECONDS),
+        ({head.owner.pid}, signal.SIGTERM, END_SECONDS),
+        (None, signal.SIGTERM, GRACE_SECONDS),
+        (None, signal.SIGKILL, GRACE_SECONDS),
     ]
-    for processes, number, seconds in steps:
-        _signal(processes, number)
-        _wait(head, members, seconds if processes else 0.0)
+    for pids, number, seconds in steps:
+        # Found anew: some are started by others that end.
+        members |= _with_descendants(head.processes())
+        asked = [each for each in members if pids is None or each.pid in pids]
+        _signal(asked, number)
+        _wait(head, members, seconds if asked else 0.0)
     if left := _left(head, members):
         pids = " ".join(str(process.pid) for process in left)
         raise WorkerError(f"processes of the cluster do not end: {pids}", hint=f"kill -9 {pids}")

@@ -52,6 +52,8 @@ def build_app(context: ServiceContext) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        # They would be told in full, as http behind a proxy for https, and take tokens along.
+        redirect_slashes=False,
     )
     app.state.context = context
     app.state.gate = Gate(context.config.service, context.store.tokens)

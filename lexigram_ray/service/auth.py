@@ -28,6 +28,7 @@ __all__ = [
     "Submitter",
     "admit",
     "check_may_start",
+    "require",
 ]
 
 GUARDED = "/v1/"
@@ -70,6 +71,24 @@ async def admit(request: Request) -> Caller:
     return cast("Caller", request.scope[_CALLER])
 
 
+def require(caller: Caller, scope: Scope) -> None:
+    """Refuse a caller without a scope.
+
+    Raises:
+        Refusal: 403, naming the scope.
+    """
+    if scope in caller.scopes:
+        return
+    allowed = ", ".join(each for each in SCOPES if each in caller.scopes)
+    raise Refusal(
+        403,
+        f"this needs the scope {scope}, and the token {caller.name!r} has only {allowed}",
+        code="insufficient_scope",
+        hint=f"lexigram-ray tokens create NAME --scope {scope}",
+        headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'},
+    )
+
+
 class Admission:
     """Refuses whoever is not known, before the body is read: that may be a gigabyte."""
 
@@ -95,15 +114,7 @@ def _allowed(scope: Scope) -> Callable[..., Awaitable[Caller]]:
         _given: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
     ) -> Caller:
         caller = await admit(request)
-        if scope not in caller.scopes:
-            allowed = ", ".join(each for each in SCOPES if each in caller.scopes)
-            raise Refusal(
-                403,
-                f"this needs the scope {scope}, and the token {caller.name!r} has only {allowed}",
-                code="insufficient_scope",
-                hint=f"lexigram-ray tokens create NAME --scope {scope}",
-                headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'},
-            )
+        require(caller, scope)
         return caller
 
     return check

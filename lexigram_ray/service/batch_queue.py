@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -155,8 +156,13 @@ class BatchQueue:
 
     def drop(self, request: Request) -> None:
         """Let go of what of a request still waits: it is answered, or nobody wants it any more."""
+        if request.handed_out == len(request.texts):
+            return
         self._waiting -= len(request.texts) - request.handed_out
         request.handed_out = len(request.texts)
+        # Where no embedder can be had, no call would ever come upon it.
+        with suppress(ValueError):
+            self._lanes[request.as_query].remove(request)
 
     def suspect(self, part: Part) -> None:
         """Let a part wait for a call of its own."""

@@ -199,7 +199,7 @@ def _no_port(server: object, address: str) -> int:
 
 
 class _OneRequestId:
-    """Leaves it to Serve's proxy to tell the request's id, where it would tell the same one."""
+    """Leaves it to Serve to tell the request's id, where it would tell the same one."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -20,6 +21,7 @@ from lexigram_ray.runtime.token_auth import use_token
 from lexigram_ray.runtime.warm import warm_key
 from lexigram_ray.service.deployment import APPLICATION
 from lexigram_ray.service.drain_note import LOOK_SECONDS, forget_ending, note_ending
+from lexigram_ray.service.haproxy import haproxy_folder
 from lexigram_ray.service.served_models import configured_model
 from lexigram_ray.service.service_note import (
     NotedService,
@@ -117,6 +119,7 @@ def end_on_cluster(config: WorkersConfig, noted: NotedService, *, seconds: float
     if not noted.started_serve or serve.status().applications:
         return False
     serve.shutdown()
+    shutil.rmtree(haproxy_folder(config.paths.root), ignore_errors=True)
     return True
 
 

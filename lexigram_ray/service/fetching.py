@@ -11,11 +11,13 @@ import ipaddress
 import mimetypes
 import socket
 import ssl
+import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from email.message import Message
 from http import HTTPStatus
 from pathlib import PurePosixPath
+from typing import Any
 from urllib.parse import unquote
 
 import httpx
@@ -147,6 +149,7 @@ class Fetcher:
             except httpx.TimeoutException as error:
                 raise self._too_slow(given) from error
             except httpx.HTTPError as error:
+                self._seconds_left(given)
                 raise _failed(given, f"its answer broke off: {type(error).__name__}") from error
 
     @contextlib.contextmanager
@@ -160,12 +163,15 @@ class Fetcher:
             "Accept-Encoding": "identity",
         }
         timeout = httpx.Timeout(left, connect=min(left, _CONNECT_SECONDS))
-        with httpx.Client(verify=self._tls, trust_env=False, timeout=timeout) as client:
+        with (
+            httpx.Client(verify=self._tls, trust_env=False, timeout=timeout) as client,
+            _Deadline(left) as deadline,
+        ):
             request = client.build_request(
                 "GET",
                 url.copy_with(host=str(address), fragment=None),
                 headers=headers,
-                extensions={"sni_hostname": _host_of(url)},
+                extensions={"sni_hostname": _host_of(url), "trace": deadline.note},
             )
             response = client.send(request, stream=True)
             try:
@@ -215,6 +221,8 @@ class Fetcher:
                 raise _failed(given, f"it is larger than {most:g} MB, or all of them together are")
             file.write(piece)
             self._seconds_left(given)
+        # An answer without a length ends with its connection, also where that was cut off here.
+        self._seconds_left(given)
         return file.finish()
 
     def _seconds_left(self, given: str) -> float:
@@ -225,6 +233,33 @@ class Fetcher:
 
     def _too_slow(self, given: str) -> Refusal:
         return _failed(given, f"it takes longer than {self._seconds:g} s")
+
+
+class _Deadline:
+    """Cuts a connection off when its time is over: a timeout only counts from the last byte on."""
+
+    def __init__(self, seconds: float) -> None:
+        self._timer = threading.Timer(seconds, self._cut_off)
+        self._timer.daemon = True
+        self._socket: socket.socket | None = None
+
+    def __enter__(self) -> _Deadline:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+    def note(self, event: str, info: Mapping[str, Any]) -> None:
+        """Take what the client tells of its steps: among others, which connection it has made."""
+        if event == "connection.start_tls.complete":
+            self._socket = info["return_value"].get_extra_info("socket")
+
+    def _cut_off(self) -> None:
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                # Not the TLS socket's own, which would take its state from whoever reads it now.
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
 def without_query(url: str) -> str:

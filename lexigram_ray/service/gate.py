@@ -35,6 +35,9 @@ MOST_REMEMBERED = 1000
 Asked = TypeVarTuple("Asked")
 Answer = TypeVar("Answer")
 
+_FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
+"""By these a proxy tells whom it asks for."""
+
 _HOW = "send the header `Authorization: Bearer TOKEN`; lexigram-ray tokens create NAME makes one"
 
 
@@ -109,7 +112,7 @@ class Gate:
     async def _caller(self, request: Request) -> Caller:
         refusal = None
         if self._is_loopback and not await self._has_had_tokens():
-            refusal = _foreign(request)
+            refusal = foreign(request)
             if refusal is None:
                 return Caller()
         given = request.headers.getlist("authorization")
@@ -163,10 +166,11 @@ class Gate:
         return await to_thread.run_sync(question, *asked, limiter=self._thread)
 
 
-def _foreign(request: Request) -> Refusal | None:
-    """Return why a request may be that of a foreign page, which a browser here was made to send.
+def foreign(request: Request) -> Refusal | None:
+    """Return why a request may not come from this machine, although its connection does.
 
-    A page can have a name of its own lead to this machine, and send forms to any address.
+    A page in a browser here can have a name of its own lead to this machine, and send forms to any
+    address; a proxy here may serve the world, and tell it as its own.
     """
     for name in ("Host", "Origin"):
         # Every browser sends a Host; who sends none is no browser.
@@ -174,6 +178,12 @@ def _foreign(request: Request) -> Refusal | None:
         if given is not None and not is_loopback(_host_in(given)):
             return _unauthorized(
                 f"the header {name} does not name this machine, so a token is needed", _HOW
+            )
+    for name in _FORWARDED:
+        if name in request.headers:
+            return _unauthorized(
+                f"the header {name} says that a proxy sends this for others, so a token is needed",
+                _HOW,
             )
     return None
 

@@ -10,7 +10,6 @@ from typing import cast
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
-from lexigram_ray.core.errors import WorkerError
 from lexigram_ray.jobs.following import LOOK_EVERY_SECONDS, Seen, look
 from lexigram_ray.jobs.records import Job
 from lexigram_ray.jobs.store import Store
@@ -48,7 +47,7 @@ class Watch:
         self._pause_seconds = pause_seconds
         self._is_draining = is_draining
         self._woken = asyncio.Event()
-        self._error: WorkerError | None = None
+        self._error: Exception | None = None
         self._looking = asyncio.create_task(self._look_on())
 
     async def changed(self, seen: int, timeout_seconds: float) -> int:
@@ -62,7 +61,7 @@ class Watch:
             What `changes` is now.
 
         Raises:
-            WorkerError: The store does not answer.
+            Exception: What looking at the job has failed with: the store does not answer.
         """
         try:
             async with asyncio.timeout(timeout_seconds):
@@ -97,7 +96,7 @@ class Watch:
                 if seen.is_over:
                     return
                 await asyncio.sleep(self._pause_seconds())
-        except WorkerError as error:
+        except Exception as error:  # noqa: BLE001 - whoever waits must hear of it, whatever it is
             self._error = error
             self._wake()
 

@@ -33,6 +33,7 @@ TYPE_PREFIX = "urn:lexigram-ray:problem:"
 OPENAI_PATHS = ("/v1/embeddings", "/v1/models")
 RETRY_SECONDS = 5
 MOST_ERRORS = 20
+LONGEST_FIELD = 500
 
 logger = logging.getLogger("lexigram_ray.service")
 
@@ -123,6 +124,11 @@ def wrong_media_type(given: str, *expected: str) -> Refusal:
         hint=f"send Content-Type: {expected[0]}",
         headers={"Accept": ", ".join(expected)},
     )
+
+
+def not_ready(error: UsageError) -> Refusal:
+    """Return the refusal of a request that is right, by a service whose configuration is not."""
+    return Refusal(503, error.message, code=error.code, hint=error.hint)
 
 
 def install_handlers(app: FastAPI) -> None:
@@ -248,7 +254,8 @@ async def _of_http(request: Request, error: Exception) -> Response:
     if detail == _phrase(status):
         detail = f"{request.method} {request.url.path}: {detail.lower()}"
     code = re.sub(r"\W+", "_", _phrase(status).lower())
-    return answer(request, status, code=code, detail=detail, headers=found.headers)
+    hint = "openapi.json says which routes there are" if status == 404 else None
+    return answer(request, status, code=code, detail=detail, hint=hint, headers=found.headers)
 
 
 def _is_whole_body(raw: Mapping[str, Any]) -> bool:
@@ -261,7 +268,8 @@ def _is_json(given: str) -> bool:
 
 
 def _field_error(raw: Mapping[str, Any]) -> dict[str, object]:
-    field = ".".join(str(part) for part in raw["loc"])
+    # A key that is not known is as long as its sender likes.
+    field = ".".join(str(part) for part in raw["loc"])[:LONGEST_FIELD]
     # Neither the value nor the context: they may hold a secret, or a megabyte.
     return {"field": field, "reason": str(raw["msg"])[:500], "kind": str(raw["type"])}
 

@@ -35,6 +35,7 @@ from lexigram_ray.service.deployment import (
 )
 from lexigram_ray.service.drain_note import forget_ending
 from lexigram_ray.service.ending import end_on_cluster
+from lexigram_ray.service.haproxy import haproxy_environment
 from lexigram_ray.service.service_note import (
     NotedService,
     forget_service,
@@ -215,7 +216,10 @@ class _Start:
                     else ProxyLocation.EveryNode,
                     http_options=HTTPOptions(host=noted.host, port=noted.port),
                     controller_options=ControllerOptions(
-                        runtime_env={"env_vars": SERVE_ENVIRONMENT}
+                        runtime_env={
+                            "env_vars": SERVE_ENVIRONMENT
+                            | haproxy_environment(self.config.paths.root, noted.host)
+                        }
                     ),
                     logging_config=serve_logging(self.served.logging),
                 )

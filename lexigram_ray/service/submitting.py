@@ -12,7 +12,7 @@ from typing import cast
 from fastapi import Request
 from fastapi.responses import Response
 
-from lexigram_ray.core.errors import PathNotAllowedError
+from lexigram_ray.core.errors import PathNotAllowedError, UsageError
 from lexigram_ray.core.ids import document_id
 from lexigram_ray.ingestion.sources import check_allowed
 from lexigram_ray.jobs.embed_report import EmbedRequest
@@ -40,7 +40,7 @@ from lexigram_ray.service.idempotency import Sender, answer_once
 from lexigram_ray.service.models.documents import DocumentFields, DocumentsFields
 from lexigram_ray.service.models.embedding_jobs import EmbeddingJobRequest
 from lexigram_ray.service.models.submissions import SubmissionRequest
-from lexigram_ray.service.problems import Refusal
+from lexigram_ray.service.problems import Refusal, not_ready
 
 RECIPE_SECONDS = 10.0
 """So long a model that was found is not looked for again; its files may be replaced."""
@@ -224,16 +224,22 @@ class _Kept:
         """Return the recipe as it was a moment ago.
 
         Raises:
-            WorkerError: There is no such model, or its server does not answer.
+            WorkerError: There is no such model (503), or its server does not answer.
         """
         kept = self._kept
         if kept is None or time.monotonic() > kept[0]:
             with self._reading:
                 kept = self._kept
                 if kept is None or time.monotonic() > kept[0]:
-                    kept = (time.monotonic() + RECIPE_SECONDS, self._read())
+                    kept = (time.monotonic() + RECIPE_SECONDS, self._found())
                     self._kept = kept
         return kept[1]
+
+    def _found(self) -> Recipe:
+        try:
+            return self._read()
+        except UsageError as error:
+            raise not_ready(error) from error
 
 
 def _document(request: DocumentFields, path: Path, metadata: Mapping[str, object]) -> GivenDocument:

@@ -164,7 +164,8 @@ class UploadForm:
     def _begin_file(self, part: _Part, name: str) -> None:
         if part.name != self._file_field:
             raise _wrong(f"files are called {self._file_field!r}, not {part.name[:100]!r}")
-        if len(self.files) >= self._most_files:
+        # Those where no file was chosen do not count as files, but each is one on the disk.
+        if len(self.files) >= self._most_files or len(self._open) >= self._most_files + MOST_FIELDS:
             raise _wrong(f"it has more than {self._most_files} files")
         part.file = IncomingFile(self._config, name)
         self._open.append(part.file)

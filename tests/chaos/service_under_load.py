@@ -13,10 +13,10 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.integration.served_site import PROXY, REPLICA, ServedSite
+from tests.integration.served_site import HAPROXY, PROXY, REPLICA, ServedSite
 from tests.service_load import Heard, submit_all
 
-TITLES = {"replica": REPLICA, "proxy": PROXY}
+TITLES = {"replica": REPLICA, "proxy": PROXY, "haproxy": HAPROXY}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

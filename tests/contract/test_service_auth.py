@@ -18,6 +18,7 @@ from lexigram_ray.jobs.store import Store
 from lexigram_ray.service.auth import check_may_start
 from lexigram_ray.service.gate import REMEMBERED_SECONDS
 from lexigram_ray.service.token_rates import LEAST_BURST
+from tests.job_data import ingest_spec, submitted
 from tests.service_site import Site, running_service
 
 PROBLEM = "application/problem+json"
@@ -135,6 +136,26 @@ def test_a_page_that_a_browser_here_shows_is_nobody(site: Site, headers: dict[st
 
     assert answer.status_code == 401
     assert next(iter(headers)) in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("header", ["Forwarded", "X-Forwarded-For", "X-Real-IP"])
+def test_what_a_proxy_on_this_machine_sends_for_others_needs_a_token(
+    site: Site, header: str
+) -> None:
+    answer = site.client.get(READ, headers={header: "for=198.51.100.7"})
+
+    assert (answer.status_code, answer.json()["code"]) == (401, "no_token")
+    assert header in answer.json()["detail"]
+
+
+def test_figures_need_a_token_unless_they_are_asked_for_by_this_machine(
+    closed: Site, reader: str
+) -> None:
+    page = {"Host": "rebound.example.org"}
+
+    assert closed.client.get("/metrics").status_code == 200
+    assert closed.client.get("/metrics", headers=page).status_code == 401
+    assert closed.client.get("/metrics", headers=page | bearer(reader)).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -298,6 +319,22 @@ def test_a_scope_allows_its_own_and_those_below(
 
     asked = (("GET", READ), ("POST", SUBMIT), ("DELETE", OPERATE))
     assert tuple(status(closed, secret, *each) for each in asked) == answers
+
+
+def test_a_run_of_maintenance_is_cancelled_by_whoever_may_start_it(
+    site: Site, tmp_path: Path
+) -> None:
+    operator = bearer(token(site, "operator", "operate"))
+    submitter = bearer(token(site, "submitter", "submit"))
+    run = site.client.post("/v1/maintenance/tasks/health_check/run", headers=operator)
+    document = submitted(site.context.store, ingest_spec(tmp_path))
+    path = f"{run.headers['Location']}/cancel"
+
+    refused = site.client.post(path, headers=submitter)
+
+    assert (refused.status_code, refused.json()["code"]) == (403, "insufficient_scope")
+    assert site.client.post(path, headers=operator).json()["status"] == "cancelled"
+    assert site.client.post(f"/v1/jobs/{document.id}/cancel", headers=submitter).status_code == 200
 
 
 def test_a_missing_scope_is_named_with_the_way_out(closed: Site, reader: str) -> None:

@@ -56,6 +56,24 @@ def jobs_of(config: WorkersConfig) -> list[Any]:
         return store.list_jobs(limit=1_000)[0]
 
 
+@pytest.mark.parametrize("path", ["/v1/embedding-jobs", "/v1/documents"])
+def test_what_is_wrong_with_the_service_s_own_model_is_no_fault_of_the_request(
+    tmp_path: Path, path: str
+) -> None:
+    body: dict[str, Any] = {"collection": "berths", "texts": TEXTS}
+    if path == "/v1/documents":
+        (tmp_path / "berths.txt").write_text("Berth 7 is for tugs.")
+        body = {"collection": "berths", "path": str(tmp_path / "berths.txt")}
+    server = {"url": "http://user:password@127.0.0.1:9/v1"}
+    config = load_config(
+        state_dir=tmp_path / "state", allowed_roots=[tmp_path], embedding={"server": server}
+    )
+    with running_service(config) as site:
+        answer = site.client.post(path, json=body)
+    assert (answer.status_code, answer.json()["code"]) == (503, "config")
+    assert "password@" not in answer.text
+
+
 def test_texts_are_embedded_and_found_with_their_metadata(
     site: Site, config: WorkersConfig
 ) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import socket
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -312,6 +313,17 @@ def test_a_service_that_is_about_to_end_lets_go_of_its_streams(
             rest = [each.type for each in events]
 
     assert "end" not in rest
+
+
+def test_a_stream_of_a_job_that_can_be_read_no_more_is_cut_off(site: Site, job: Job) -> None:
+    with streaming(site, job.id) as events:
+        next(each for each in events if each.comments)
+        # What another version of the program would not write either.
+        with closing(sqlite3.connect(site.context.config.paths.root / "jobs.db")) as database:
+            database.execute("UPDATE jobs SET progress = 'no JSON' WHERE id = ?", (job.id,))
+            database.commit()
+        with pytest.raises(httpx.RemoteProtocolError):
+            until(events, "end")
 
 
 @pytest.mark.parametrize("last_id", ["-1", "x", "1.5", "1-end-end", "9" * 30, "1 2"])

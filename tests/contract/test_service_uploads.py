@@ -226,6 +226,22 @@ def test_too_many_files_are_refused_as_a_whole(site: Site, config: WorkersConfig
     assert kept(config) == []
 
 
+def test_fields_where_no_file_was_chosen_are_passed_over_but_not_without_end(
+    site: Site, config: WorkersConfig
+) -> None:
+    empty = part(b"file", b"", b'; filename=""')
+    headers = {"Content-Type": "multipart/form-data; boundary=limit"}
+
+    def sent(*parts: bytes) -> Any:
+        body = form(COLLECTION, *parts)
+        return site.client.post("/v1/documents", content=body, headers=headers)
+
+    assert sent(empty, empty, FILE).status_code == 202
+    many = sent(*[empty] * 100, FILE)
+    assert (many.status_code, many.json()["code"]) == (422, "invalid_form")
+    assert len(kept(config)) == 1
+
+
 @pytest.mark.parametrize("declared", [True, False])
 def test_too_large_an_upload_is_refused_while_it_comes(
     site: Site, config: WorkersConfig, declared: bool

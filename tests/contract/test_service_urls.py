@@ -244,6 +244,13 @@ def test_what_is_too_large_too_slow_or_broken_off_is_refused(
             while not ended.wait(0.05):
                 request.wfile.write(b"x" * 100)
 
+    def endless_headers(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(200)
+        with contextlib.suppress(OSError):
+            while not ended.wait(0.05):
+                request.send_header("X-More", "x")
+                request.flush_headers()
+
     def cut(request: BaseHTTPRequestHandler) -> None:
         request.send_response(200)
         request.send_header("Content-Length", "1000")
@@ -264,14 +271,15 @@ def test_what_is_too_large_too_slow_or_broken_off_is_refused(
         assert word in answer.json()["detail"]
     assert submit(site, f"{base}/empty").json()["code"] == "empty"
 
-    server.answers["/slow"] = endless
+    server.answers |= {"/slow": endless, "/slower": endless_headers}
     urls = config.service.urls.model_copy(update={"timeout_seconds": 1.0})
     service = config.service.model_copy(update={"urls": urls})
     with running_service(config.model_copy(update={"service": service})) as impatient:
-        answer = submit(impatient, f"{base}/slow")
+        late = [submit(impatient, f"{base}/{path}") for path in ("slow", "slower")]
     ended.set()
-    assert refusal(answer)[:2] == (422, "url_not_fetched")
-    assert "longer than 1 s" in answer.json()["detail"]
+    for answer in late:
+        assert refusal(answer)[:2] == (422, "url_not_fetched")
+        assert "longer than 1 s" in answer.json()["detail"]
     assert kept(config) == []
     assert jobs_of(config) == []
 

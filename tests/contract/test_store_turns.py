@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from lexigram_ray.core.errors import ConflictError
+from lexigram_ray.jobs import grouped_intake
 from lexigram_ray.jobs.owner import Owner
 from lexigram_ray.jobs.records import Submission
 from lexigram_ray.jobs.store import Store
@@ -101,6 +102,32 @@ def test_of_what_threads_submit_at_once_a_refusal_harms_no_other(store: Store) -
     assert results[24:] == [None, failure]
     jobs = store.list_jobs(kind="embed", limit=100)[0]
     assert {job.id for job in jobs} == set(results[:20])
+
+
+def test_of_more_than_go_together_each_is_told_what_became_of_its_own(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grouped_intake, "MOST_AT_ONCE", 1)
+
+    def submitted(number: int) -> str:
+        def is_ready() -> bool:
+            if number % 2:
+                raise RuntimeError(number)
+            return True
+
+        key = f"key-{number}"
+        asked = Submission(kind="embed", collection="docs", spec={}, spec_key=key)
+        try:
+            found = store.submit_if_free(f"rows-{number}", asked, is_ready)
+        except RuntimeError as error:
+            return f"fault of {error}"
+        return found[0].id if found is not None else ""
+
+    with ThreadPoolExecutor(50) as pool:
+        results = list(pool.map(submitted, range(200)))
+    assert results[1::2] == [f"fault of {number}" for number in range(1, 200, 2)]
+    jobs = store.list_jobs(kind="embed", limit=200)[0]
+    assert {job.id for job in jobs} == set(results[::2])
 
 
 def test_the_end_of_an_expired_turn_does_not_end_the_next_one(store: Store, clock: Clock) -> None:

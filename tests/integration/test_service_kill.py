@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.served_site import PROXY, REPLICA, ServedSite, eventually
+from tests.integration.served_site import HAPROXY, PROXY, REPLICA, ServedSite, eventually
 from tests.ready_state import with_model
 from tests.service_load import Heard, submit_all
 
@@ -55,7 +55,7 @@ def submit_while_killing(served: ServedSite, title: str) -> tuple[Heard, int]:
     return heard, killed[0]
 
 
-@pytest.mark.parametrize("title", [REPLICA, PROXY])
+@pytest.mark.parametrize("title", [REPLICA, PROXY, HAPROXY], ids=["replica", "proxy", "haproxy"])
 def test_every_accepted_submission_is_in_the_store_once_and_none_else(
     served: ServedSite, title: str
 ) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -286,6 +288,32 @@ def test_what_a_client_that_has_gone_waited_for_is_not_computed() -> None:
         place.calls[0].goes_on.set()
         await asyncio.gather(first, stays, others)
         assert "gone" not in [text for call in place.calls for text in call.texts]
+
+    run(test)
+
+
+def test_whoever_goes_while_no_embedder_can_be_had_leaves_nothing_behind() -> None:
+    class Texts(list[str]):
+        """Texts of which it can be told whether anybody holds them."""
+
+    async def find() -> Sequence[ForcedPlace]:
+        await asyncio.Event().wait()
+        return ()
+
+    async def test() -> None:
+        batcher = Batcher(find, limits=BatchLimits())
+        texts = Texts(["waits for nobody"])
+        held = weakref.ref(texts)
+        asked = asyncio.create_task(batcher.embed(texts, as_query=False))
+        del texts
+        await asyncio.sleep(0)
+        asked.cancel()
+        await asyncio.gather(asked, return_exceptions=True)
+        del asked
+        await asyncio.sleep(0)
+        gc.collect()
+        assert held() is None
+        await batcher.close()
 
     run(test)
 

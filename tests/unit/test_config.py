@@ -146,3 +146,20 @@ def test_the_default_state_directory_is_absolute_too(
 ) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", "relative")
     assert load_config().state_dir == tmp_path / "relative/lexigram-ray"
+
+
+@pytest.mark.parametrize(
+    "host", ["example.org:port", "*.example.org", "https://example.org", "", "example.org/papers"]
+)
+def test_a_host_that_no_url_could_have_is_refused(host: str) -> None:
+    with pytest.raises(ConfigError, match="allowed_hosts"):
+        load_config(service={"urls": {"enabled": True, "allowed_hosts": [host]}})
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["example.org", ".example.org:8443", "localhost", "10.0.0.1", "[::1]:8443", "2001:db8::1"],
+)
+def test_hosts_are_names_and_addresses_with_and_without_a_port(host: str) -> None:
+    config = load_config(service={"urls": {"enabled": True, "allowed_hosts": [host]}})
+    assert config.service.urls.allowed_hosts == (host,)

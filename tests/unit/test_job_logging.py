@@ -117,6 +117,16 @@ def test_secrets_are_told_neither_in_messages_nor_in_tracebacks(kind: str) -> No
         assert "ValueError" in json.loads(said)["exception"]
 
 
+def test_secrets_are_told_in_no_fact_of_a_line_either() -> None:
+    logger, stream = _logger("json")
+
+    facts = {"path": f"/v1/jobs/{SECRET}", "status": 404}
+    logger.warning("asked", extra={"facts": facts})
+
+    said = json.loads(stream.getvalue())
+    assert (said["path"], said["status"]) == ("/v1/jobs/***", 404)
+
+
 def test_a_thread_has_the_job_of_whoever_wraps_its_function() -> None:
     seen: dict[str, JobTag] = {}
 

@@ -27,7 +27,10 @@ from lexigram_ray.service.submitting import submissions_of
 from lexigram_ray.service.upload_form import UploadForm, receive
 
 router = APIRouter(tags=["submissions"])
-_FILE = {"type": "string", "format": "binary", "minLength": 1}
+_ANY_FILE: dict[str, Any] = {"type": "string", "contentMediaType": "application/octet-stream"}
+_FILE = _ANY_FILE | {"minLength": 1}
+# An empty one is skipped, unless there are no others.
+_FILES = {"type": "array", "items": _ANY_FILE, "contains": _FILE, "minItems": 1}
 
 
 def _body(fields: type[BaseModel], request: type[BaseModel], **files: Any) -> dict[str, Any]:
@@ -95,9 +98,7 @@ async def submit_document(
     summary="Submit many documents as one job: upload them, or name paths and URLs",
     status_code=202,
     responses={**problems(408, 409, 415), 202: ACCEPTED},
-    openapi_extra=_body(
-        DocumentsFields, DocumentsRequest, files={"type": "array", "items": _FILE, "minItems": 1}
-    ),
+    openapi_extra=_body(DocumentsFields, DocumentsRequest, files=_FILES),
 )
 async def submit_documents(
     request: Request,

@@ -27,7 +27,7 @@ from lexigram_ray.service.models.embeddings import (
     ModelObject,
     openai_errors,
 )
-from lexigram_ray.service.problems import Refusal
+from lexigram_ray.service.problems import Refusal, not_ready
 from lexigram_ray.service.served_models import (
     configured_model,
     configured_model_at_hand,
@@ -70,7 +70,7 @@ async def embed(request: Request, caller: Reader, asked: EmbeddingsRequest) -> R
     except TextsRefusedError as error:
         raise Refusal(400, error.message, code=error.code, param="input") from error
     except UsageError as error:
-        raise _not_ready(error) from error
+        raise not_ready(error) from error
     return Response(_answer(found, asked, model), media_type="application/json")
 
 
@@ -82,11 +82,7 @@ async def list_models(request: Request, caller: Reader) -> ModelList:
 
 
 @router.get("/models/{model:path}", summary="Show a model", responses=openai_errors(404))
-async def show_model(
-    request: Request,
-    caller: Reader,
-    model: Annotated[str, Path(min_length=1, max_length=500, examples=[DEFAULT_MODEL])],
-) -> ModelObject:
+async def show_model(request: Request, caller: Reader, model: ModelInPath) -> ModelObject:
     """Show the model of any name that `/v1/embeddings` takes."""
     del caller
     return _shown(await _asked_model(context_of(request).config, model))
@@ -111,13 +107,8 @@ async def _configured(config: WorkersConfig) -> ServedModel:
         try:
             model = await run_in_threadpool(configured_model, config)
         except UsageError as error:
-            raise _not_ready(error) from error
+            raise not_ready(error) from error
     return model
-
-
-def _not_ready(error: UsageError) -> Refusal:
-    # What is wrong is the service's own configuration: the client's request is right.
-    return Refusal(503, error.message, code=error.code, hint=error.hint)
 
 
 async def _texts(asked: EmbeddingsRequest, model: ServedModel) -> Sequence[str]:

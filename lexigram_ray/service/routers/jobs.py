@@ -14,8 +14,9 @@ from lexigram_ray.jobs.ending import JOB_IS_FINAL
 from lexigram_ray.jobs.owner import Owner
 from lexigram_ray.jobs.requests import NOT_REPEATABLE
 from lexigram_ray.jobs.retrying import JOB_NOT_FINAL, NOTHING_TO_RETRY, retry
+from lexigram_ray.jobs.schedule_records import MAINTENANCE
 from lexigram_ray.service.answers import accepted, job_location, json_answer, refused_with
-from lexigram_ray.service.auth import Reader, Submitter
+from lexigram_ray.service.auth import Reader, Submitter, require
 from lexigram_ray.service.context import ServiceContext
 from lexigram_ray.service.job_watches import watches_of
 from lexigram_ray.service.models.common import IdInPath
@@ -85,13 +86,14 @@ async def show_job(
     response_model=Job,
     responses=problems(404, 409),
 )
-def cancel_job(_: Submitter, context: Context, job_id: IdInPath) -> Response:
+def cancel_job(caller: Submitter, context: Context, job_id: IdInPath) -> Response:
     """End a job wherever it runs; what it has written stays.
 
     A job that is cancelled already is answered as it is; one that has completed or failed is not
-    changed.
+    changed. One of maintenance is ended by whoever may start it.
     """
-    job_of(context.store, job_id)
+    if job_of(context.store, job_id).kind == MAINTENANCE:
+        require(caller, "operate")
     with refused_with({JOB_IS_FINAL: 409}):
         job = context.store.cancel(
             job_id, Owner.current(), turn_seconds=context.config.jobs.lease_seconds

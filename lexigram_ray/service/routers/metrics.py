@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from lexigram_ray.core.environment_checks import is_loopback
 from lexigram_ray.service.auth import admit
 from lexigram_ray.service.figures import Figures
-from lexigram_ray.service.gate import Caller
+from lexigram_ray.service.gate import Caller, foreign
 from lexigram_ray.service.models.problem import problems
 from lexigram_ray.service.routers.health import Context
 
@@ -20,8 +20,9 @@ TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
 async def _scraper(request: Request, context: Context) -> Caller | None:
-    """Let in who has a token, of any scope; on loopback, anybody."""
-    return None if is_loopback(context.config.service.host) else await admit(request)
+    """Let in who has a token, of any scope; on loopback, anybody on this machine."""
+    is_from_here = is_loopback(context.config.service.host) and foreign(request) is None
+    return None if is_from_here else await admit(request)
 
 
 @router.get(
