@@ -122,6 +122,8 @@ def root(
       lexigram-ray dlq list
       lexigram-ray collections list
       lexigram-ray maintenance run health_check
+      lexigram-ray serve
+      lexigram-ray submit -- ingest /data --collection data
       lexigram-ray doctor
 
     Exit codes:

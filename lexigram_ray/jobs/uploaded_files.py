@@ -14,7 +14,7 @@ import secrets
 import shutil
 import time
 import unicodedata
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -154,8 +154,13 @@ def safe_name(given: str) -> str:
     return (stem.encode()[:room].decode(errors="ignore").strip(" .") or UNNAMED) + suffix
 
 
-def remove_uploads(config: WorkersConfig, collection: str) -> None:
-    """Remove all files that were uploaded for a collection: it is being dropped.
+def remove_uploads(
+    config: WorkersConfig, collection: str, *, needed: Callable[[], Set[str]] = frozenset
+) -> None:
+    """Remove the files that were uploaded for a collection: it is being dropped.
+
+    Args:
+        needed: Returns the paths of files that jobs have still to do; they stay.
 
     Raises:
         OSError: They cannot be removed.
@@ -166,6 +171,11 @@ def remove_uploads(config: WorkersConfig, collection: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         # As a whole: what is uploaded from now on is of the next collection of this name.
         (uploads / collection).rename(aside)
+        for path in map(Path, needed()):
+            put_aside = aside / path.relative_to(uploads / collection)
+            if put_aside.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                put_aside.rename(path)
     for left in uploads.glob(f"{_DROPPED}*"):
         shutil.rmtree(left, ignore_errors=True)
 

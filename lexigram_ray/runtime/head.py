@@ -104,7 +104,7 @@ def start_head(store_id: str, logs: Path) -> Head:
     Raises:
         ClusterUnreachableError: It cannot be started.
     """
-    folder = _private_folder(store_id)
+    folder = _fresh_folder(store_id)
     logs.mkdir(parents=True, exist_ok=True)
     with _log(logs).open("wb") as log:
         process = subprocess.Popen(
@@ -195,9 +195,18 @@ def _environment() -> dict[str, str]:
     return {MODE: DEFAULT_MODE} | kept | {LOOPBACK_ONLY: "0"}
 
 
-def _private_folder(store_id: str) -> Path:
-    # Short, because sockets lie below it whose paths may have 107 bytes.
-    folder = Path(tempfile.gettempdir()) / f"lexigram-ray-{os.getuid()}" / store_id[:8]
+def private_path(name: str) -> Path:
+    """Return where a folder of this user lies, for sockets: their paths may have 107 bytes."""
+    return Path(tempfile.gettempdir()) / f"lexigram-ray-{os.getuid()}" / name
+
+
+def private_folder(name: str) -> Path:
+    """Return a folder that nobody else can look or write into, made where it is missing.
+
+    Raises:
+        ClusterUnreachableError: Somebody else has made it.
+    """
+    folder = private_path(name)
     for each in (folder.parent, folder):
         with suppress(FileExistsError):
             each.mkdir(mode=0o700)
@@ -207,6 +216,11 @@ def _private_folder(store_id: str) -> Path:
                 f"{each} belongs to somebody else",
                 hint="have it removed, or set TMPDIR to a folder of your own",
             )
+    return folder
+
+
+def _fresh_folder(store_id: str) -> Path:
+    folder = private_folder(store_id[:8])
     for old in folder.iterdir():
         if old.is_dir() and not old.is_symlink():
             shutil.rmtree(old, ignore_errors=True)

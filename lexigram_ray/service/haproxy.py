@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 import socket
-import tempfile
 from pathlib import Path
 
 from lexigram_ray.core.ids import hash_text
+from lexigram_ray.runtime.head import private_folder, private_path
 
 SCRIPT = Path(__file__).with_suffix(".sh")
 DRAIN_SECONDS = 2
@@ -27,7 +27,7 @@ LONGEST_SOCKET = len("/") + 56 + len("/admin.sock")
 def haproxy_folder(state: Path) -> Path:
     """Return where Serve puts what HAProxy needs, on each node, for the service of a state."""
     # Not in the state directory: a socket goes into a folder of the node's id in it.
-    return Path(tempfile.gettempdir()) / f"lexigram-ray-{hash_text(str(state))[:8]}"
+    return private_path(hash_text(str(state))[:5])
 
 
 def haproxy_environment(state: Path, host: str) -> dict[str, str]:
@@ -38,7 +38,8 @@ def haproxy_environment(state: Path, host: str) -> dict[str, str]:
         host: Where it is to listen.
     """
     binary = _binary()
-    folder = haproxy_folder(state)
+    # Made here, as far as this node goes: whoever makes it first could steer HAProxy.
+    folder = private_folder(haproxy_folder(state).name)
     fits = len(os.fsencode(folder)) + LONGEST_SOCKET <= LONGEST_PATH
     if binary is None or not os.access(SCRIPT, os.X_OK) or ":" in host or not fits:
         return {}

@@ -98,6 +98,10 @@ class RayEmbedders(Embedders):
             # The first request meets it again, and tells whoever asks.
             logger.warning("the configured model cannot be used yet: %s", error)
             return _Begun(None, on_gpus)
+        except Exception:
+            # Remembered, it would fail every request until this replica is replaced.
+            logger.exception("the configured model cannot be used yet")
+            return _Begun(None, on_gpus)
 
     def _warm_up(self) -> None:
         model = self._began.result().model

@@ -180,6 +180,9 @@ class _Start:
             if found is None:
                 end_on_cluster(self.config, noted, seconds=0.0)
                 forget_service(self.config)
+            else:
+                # Else the next one would take what runs on for what was asked for now.
+                note_service(self.config, found)
             raise
         return self._report(noted, was_up=False)
 
@@ -198,6 +201,8 @@ class _Start:
         )
 
     def _adopted(self, found: NotedService) -> ServiceReport:
+        # Of an end that was killed on its way: it would keep it from ever being ready.
+        forget_ending(self.config)
         if self.wanted.is_watched and not found.is_watched:
             note_service(self.config, replace(found, watcher=Owner.current()))
         _wait_until_ready(found.url)

@@ -15,6 +15,7 @@ import pytest
 
 from lexigram_ray.core.config import WorkersConfig, load_config
 from lexigram_ray.core.ids import hash_bytes
+from lexigram_ray.jobs.owner import Owner
 from lexigram_ray.jobs.store import Store
 from lexigram_ray.jobs.uploaded_files import (
     incoming_folder,
@@ -22,6 +23,7 @@ from lexigram_ray.jobs.uploaded_files import (
     safe_name,
     sweep_incoming,
 )
+from tests.collections_data import SETTINGS
 from tests.ready_state import converted_models, state
 from tests.service_site import Site, running_service
 
@@ -300,6 +302,21 @@ def test_a_dropped_collection_takes_its_uploads_along(site: Site, config: Worker
     remove_uploads(config, "docs")
     remove_uploads(config, "docs")
     assert kept(config) == [f"docs2/{hash_bytes(TEXT)}/rules.txt"]
+
+
+def test_dropping_a_collection_leaves_the_files_that_jobs_have_still_to_do(
+    site: Site, config: WorkersConfig
+) -> None:
+    store, collections = site.context.store, site.context.collections
+    job_id = upload(site, ("rules.txt", TEXT)).json()["id"]
+    file = f"docs/{hash_bytes(TEXT)}/rules.txt"
+
+    for status, left in (("pending", [file]), ("cancelled", [])):
+        if status == "cancelled":
+            store.cancel(job_id, Owner.current(), turn_seconds=5.0)
+        collections.create("docs", SETTINGS, store.store_id)
+        assert site.client.delete("/v1/collections/docs").status_code == 200
+        assert kept(config) == left
 
 
 @pytest.fixture

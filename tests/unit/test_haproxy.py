@@ -61,5 +61,7 @@ def test_it_is_left_out_where_it_cannot_listen_or_its_socket_has_no_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert haproxy_environment(tmp_path, "::1") == {}
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("a" * 80)))
+    long = tmp_path / ("a" * 80)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
     assert haproxy_environment(tmp_path, "127.0.0.1") == {}
