@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.command_line import REPOSITORY, clean_environment
 
 PRELUDE = """
-import asyncio, sys, tempfile, threading
+import asyncio, sys, tempfile, threading, time
 from pathlib import Path
 sys.modules["lexigram"] = None
 from tests.small_container import SmallContainer

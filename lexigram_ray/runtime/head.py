@@ -31,6 +31,9 @@ OBJECT_STORE_BYTES = 512 * 1024 * 1024
 """Batches are small and large documents go through files: more would only be reserved."""
 
 DASHBOARD_PORT = 8265
+PORT_TAKEN = ("valid port for dashboard", "--dashboard-port")
+"""In what Ray says where it cannot have the port that it was given."""
+
 START_SECONDS = 90.0
 END_SECONDS = 20.0
 GRACE_SECONDS = 5.0
@@ -94,12 +97,17 @@ class Head:
             return False
 
 
-def start_head(store_id: str, logs: Path) -> Head:
+class PortTakenError(ClusterUnreachableError):
+    """Two heads that were started at once have chosen the same port for their dashboards."""
+
+
+def start_head(store_id: str, logs: Path, *, dashboard_port: int = DASHBOARD_PORT) -> Head:
     """Start a head node of this machine's resources; it has no address yet.
 
     Args:
         store_id: Heads of different stores do not meet.
         logs: Where what it prints goes.
+        dashboard_port: Another one where this one is taken already; 0 for any.
 
     Raises:
         ClusterUnreachableError: It cannot be started.
@@ -108,7 +116,7 @@ def start_head(store_id: str, logs: Path) -> Head:
     logs.mkdir(parents=True, exist_ok=True)
     with _log(logs).open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-c", _RAY, *_arguments(folder)],
+            [sys.executable, "-c", _RAY, *_arguments(folder, dashboard_port)],
             env=_environment(),
             cwd=folder,
             stdin=subprocess.DEVNULL,
@@ -126,6 +134,7 @@ def address_of(head: Head, logs: Path) -> str:
         logs: As given to `start_head`.
 
     Raises:
+        PortTakenError: Another program has taken the dashboard's port in the meantime.
         ClusterUnreachableError: It has ended, or takes too long.
     """
     file, log = _address_file(Path(head.folder)), _log(logs)
@@ -135,8 +144,11 @@ def address_of(head: Head, logs: Path) -> str:
             if address := file.read_text(encoding="ascii").strip():
                 return f"{LOOPBACK}:{address.rpartition(':')[2]}"
         if not head.is_running():
-            raise ClusterUnreachableError(
-                f"Ray does not start on this machine: {_last_line(log)}",
+            last = _last_line(log)
+            is_taken = any(words in last for words in PORT_TAKEN)
+            kind = PortTakenError if is_taken else ClusterUnreachableError
+            raise kind(
+                f"Ray does not start on this machine: {last}",
                 hint=f"check free memory and disk, and {log}",
             )
         time.sleep(POLL_SECONDS)
@@ -176,10 +188,10 @@ def _place(owner: Owner) -> tuple[str, str, str]:
     return owner.host, owner.boot_id, owner.pid_namespace
 
 
-def _arguments(folder: Path) -> Sequence[str]:
+def _arguments(folder: Path, dashboard_port: int) -> Sequence[str]:
     return (
         "start", "--head", "--block", "--port=0", f"--temp-dir={folder}",
-        "--include-dashboard=true", f"--dashboard-port={_free_port(DASHBOARD_PORT)}",
+        "--include-dashboard=true", f"--dashboard-port={_free_port(dashboard_port)}",
         f"--ray-client-server-port={_free_port(0)}", f"--object-store-memory={OBJECT_STORE_BYTES}",
         "--disable-usage-stats",
     )  # fmt: skip

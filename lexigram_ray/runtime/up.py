@@ -27,7 +27,13 @@ from lexigram_ray.runtime.cluster_file import (
     noted_cluster,
 )
 from lexigram_ray.runtime.dead_letter_actor import DeadLetterActor
-from lexigram_ray.runtime.head import address_of, end_head, start_head
+from lexigram_ray.runtime.head import (
+    Head,
+    PortTakenError,
+    address_of,
+    end_head,
+    start_head,
+)
 from lexigram_ray.runtime.maintenance_actor import MaintenanceActor
 from lexigram_ray.runtime.own_actors import ActorState, Ensured, dashboard_url, ensure_actors
 from lexigram_ray.runtime.queue_actor import KINDS, JobQueueActor
@@ -170,9 +176,17 @@ def _given(address: str) -> NotedCluster:
 def _started(config: WorkersConfig, store_id: str, tell: Callable[[str], None]) -> NotedCluster:
     token_path = ensure_token()
     tell("starting Ray on this machine")
-    head = start_head(store_id, config.paths.logs)
     mode = os.environ.get(MODE, DEFAULT_MODE)
-    starting = NotedCluster(address=None, auth_mode=mode, token_path=token_path, head=head)
+    starting = NotedCluster(address=None, auth_mode=mode, token_path=token_path)
+    try:
+        return _with_head(config, starting, start_head(store_id, config.paths.logs))
+    except PortTakenError:
+        any_port = start_head(store_id, config.paths.logs, dashboard_port=0)
+        return _with_head(config, starting, any_port)
+
+
+def _with_head(config: WorkersConfig, cluster: NotedCluster, head: Head) -> NotedCluster:
+    starting = replace(cluster, head=head)
     # Before it is up, so that it is found whatever becomes of this process.
     note_cluster(config, starting)
     try:

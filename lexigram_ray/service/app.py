@@ -12,6 +12,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 
 import lexigram_ray
+from lexigram_ray.core.tracing import begin_tracing
 from lexigram_ray.service.audit import Audit
 from lexigram_ray.service.auth import Admission
 from lexigram_ray.service.body_limit import BodyLimit
@@ -45,6 +46,7 @@ def build_app(context: ServiceContext) -> FastAPI:
         yield
         await context.embedders.close()
 
+    begin_tracing()
     app = _Service(
         title="lexigram_ray",
         summary="Documents and texts into searchable vectors.",
@@ -52,6 +54,8 @@ def build_app(context: ServiceContext) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        # A request is one span of the trace that its job goes on with.
+        telemetry={"metrics": False, "logs": False, "operation_spans": False},
         # They would be told in full, as http behind a proxy for https, and take tokens along.
         redirect_slashes=False,
     )

@@ -1,4 +1,4 @@
-"""`/v1/embeddings` under load, beside a bare server and infinity-emb, with texts of 200 characters.
+"""The service under load: vectors beside a bare server and infinity-emb, search beside LanceDB.
 
 Run by `make bench`. Prints Markdown, and keeps the figures as JSON.
 """
@@ -16,7 +16,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.benchmarks.figures import Figure, figure, print_figures
 from tests.benchmarks.machine import describe_machine, print_machine
-from tests.benchmarks.service_contenders import BARE, INFINITY, OURS, Load, measure_servers
+from tests.benchmarks.service_contenders import (
+    BARE,
+    INFINITY,
+    OURS,
+    Load,
+    measure_our_search,
+    measure_servers,
+)
 from tests.command_line import REPOSITORY
 
 FOLDER = REPOSITORY / ".bench"
@@ -35,9 +42,12 @@ def main() -> int:
         measure_servers(FOLDER, connections, options.seconds, with_peers=not options.no_peers)
     )
     _print_loads(loads)
-    figures = [] if options.no_peers else _ratios(loads, connections)
-    if figures:
-        print_figures("ours to it, requests/s", figures)
+    ratios = [] if options.no_peers else _ratios(loads, connections)
+    if ratios:
+        print_figures("ours to it, requests/s", ratios)
+    searches = measure_our_search(FOLDER)
+    print_figures("one search after the other", searches)
+    figures = [*ratios, *searches]
     results = FOLDER / "results" / "serve.json"
     results.parent.mkdir(parents=True, exist_ok=True)
     record = {

@@ -20,6 +20,8 @@ import psutil
 
 from tests.benchmarks.children import ChildFailed
 from tests.benchmarks.environments import PEERS, NotInstalled, python_of
+from tests.benchmarks.figures import Figure
+from tests.benchmarks.search_beside import measure_search, prepare
 from tests.command_line import REPOSITORY, clean_environment
 
 OURS, BARE, INFINITY = "lexigram-ray serve", "FastAPI + sentence-transformers", "infinity-emb"
@@ -27,6 +29,7 @@ MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 QUIET = {"HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1", "INFINITY_ANONYMOUS_USAGE_STATS": "0"}
 SCRIPT = Path(__file__).with_name("embeddings_load.lua")
 START_SECONDS = 180
+STATE = "service-state"
 
 CommandOf = Callable[[Path, int], list[str | Path]]
 WARM_SECONDS = 5
@@ -78,9 +81,16 @@ def measure_servers(
                 yield Load(name=name, connections=number, note=str(error))
 
 
+def measure_our_search(folder: Path) -> list[Figure]:
+    """Return how long a search over HTTP takes, beside LanceDB's own."""
+    state = folder / STATE
+    prepare(folder, state)
+    with _running(_our_command, folder) as port:
+        return measure_search(state, f"http://127.0.0.1:{port}")
+
+
 def _our_command(folder: Path, port: int) -> list[str | Path]:
-    state = folder / "service-state"
-    options = ["--port", str(port), "--state", str(state)]
+    options = ["--port", str(port), "--state", str(folder / STATE)]
     return [sys.executable, "-m", "lexigram_ray", "serve", *options]
 
 

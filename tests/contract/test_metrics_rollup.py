@@ -208,6 +208,8 @@ def test_a_store_without_figures_gets_those_of_all_that_has_ended(store_url: str
         for statement in (
             "DROP TABLE rollup_pending",
             "DROP TABLE metrics_rollup",
+            "DROP TABLE access_tokens",
+            "DROP TABLE audit_log",
             "DELETE FROM schema_version WHERE version >= 6",
         ):
             connection.execute(text(statement))

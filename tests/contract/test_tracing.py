@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.command_line import run_cli
+from tests.command_line import REPOSITORY, clean_environment, run_cli
 from tests.ready_state import converted_models, state
 from tests.trace_collector import Collector, collecting
 
@@ -66,6 +68,28 @@ def test_a_job_on_ray_is_one_trace_too(collector: Collector, documents: Path, st
         LEX_AI_WORKERS__RUNTIME__INLINE_SECONDS="0",
     )
     check(collector)
+
+
+def test_a_job_submitted_over_http_goes_on_with_the_trace_of_its_request(
+    collector: Collector, state: Path
+) -> None:
+    trace, caller = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+    command = [sys.executable, "-m", "tests.contract.traced_service_child", str(state)]
+    done = subprocess.run(
+        [*command, f"00-{trace}-{caller}-01"],
+        cwd=REPOSITORY,
+        env=clean_environment(OTEL_EXPORTER_OTLP_ENDPOINT=collector.endpoint),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    spans = {step: collector.named(f"lexigram.{step}") for step in STEPS if step != "parse"}
+    assert all(spans.values()), sorted(span.name for span in collector.spans)
+    assert {span.trace for found in spans.values() for span in found} == {trace}
+    request = [span for span in collector.spans if span.parent == caller]
+    assert len(request) == 1
+    assert spans["submit"][0].parent == request[0].id
 
 
 def test_a_collector_that_is_away_costs_the_job_nothing(documents: Path, state: Path) -> None:

@@ -59,7 +59,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         for name, value in environment.items():
             patch.setenv(name, value)
         ensure_token()
-        head = start_head(uuid4().hex, folder)
+        head = start_head(uuid4().hex, folder, dashboard_port=0)
     try:
         address = address_of(head, folder)
         url = dashboard_url(head)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import random
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import psutil
 import pyarrow as pa
@@ -14,7 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from lexigram_ray.jobs.records import LOST
-from lexigram_ray.runtime.head import Head
+from lexigram_ray.runtime import head as head_module
+from lexigram_ray.runtime.head import Head, PortTakenError, address_of, end_head, start_head
 from tests.integration.up_site import Site
 from tests.tables import assert_nothing_twice, rows_of, sources
 
@@ -126,3 +129,21 @@ def test_jobs_outlive_their_queue_runner_and_embedder_and_down_leaves_no_process
     site.wait_for_status(third, "completed")
     assert len(sources(site.state, "docs")) == DOCUMENTS + MORE_DOCUMENTS
     assert_nothing_twice(site.state, "docs")
+
+
+def test_two_that_start_at_once_may_not_have_the_same_dashboard_port(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = int(taken.getsockname()[1])
+        # As if it had been free a moment ago.
+        free_port = head_module._free_port
+        monkeypatch.setattr(head_module, "_free_port", lambda wanted: wanted or free_port(0))
+        head = start_head(uuid4().hex, tmp_path, dashboard_port=port)
+        try:
+            with pytest.raises(PortTakenError):
+                address_of(head, tmp_path)
+        finally:
+            end_head(head)

@@ -66,9 +66,18 @@ def _killed_actor(_: Path) -> object:
     return ray.get(actor.ok.remote())
 
 
-def _cancelled(_: Path) -> object:
-    reference = _sleep.remote(20)
-    time.sleep(0.3)
+@ray.remote(max_retries=0, num_cpus=0.1)
+def _begin_and_sleep(begun: str, seconds: float) -> None:
+    Path(begun).touch()
+    time.sleep(seconds)
+
+
+def _cancelled(folder: Path) -> object:
+    # On its way to a worker, a task is not always found by those who cancel it.
+    begun = folder / "begun"
+    reference = _begin_and_sleep.remote(str(begun), 20)
+    while not begun.exists():
+        time.sleep(0.05)
     ray.cancel(reference, force=False)
     return ray.get(reference)
 
