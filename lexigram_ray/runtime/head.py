@@ -192,6 +192,7 @@ def _arguments(folder: Path, dashboard_port: int) -> Sequence[str]:
     return (
         "start", "--head", "--block", "--port=0", f"--temp-dir={folder}",
         "--include-dashboard=true", f"--dashboard-port={_free_port(dashboard_port)}",
+        f"--dashboard-agent-listen-port={_free_port(0)}",
         f"--ray-client-server-port={_free_port(0)}", f"--object-store-memory={OBJECT_STORE_BYTES}",
         "--disable-usage-stats",
     )  # fmt: skip

@@ -24,7 +24,7 @@ from tests.tables import assert_nothing_twice, rows_of, sources
 pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.chaos]
 
 WORDS = ["tide", "moon", "bread", "yeast", "chess", "queen", "bee", "nectar", "steel", "rope"]
-DOCUMENTS = 40
+DOCUMENTS = 100
 MORE_DOCUMENTS = 200
 """So many that they are certainly not done when `down` comes to them."""
 

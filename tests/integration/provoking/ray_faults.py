@@ -68,6 +68,8 @@ def _killed_actor(_: Path) -> object:
 
 @ray.remote(max_retries=0, num_cpus=0.1)
 def _begin_and_sleep(begun: str, seconds: float) -> None:
+    # Of a test run in the background its children ignore it, and that is how a task is told.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     Path(begun).touch()
     time.sleep(seconds)
 
