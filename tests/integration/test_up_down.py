@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.chaos]
 
 WORDS = ["tide", "moon", "bread", "yeast", "chess", "queen", "bee", "nectar", "steel", "rope"]
 DOCUMENTS = 100
-MORE_DOCUMENTS = 200
+MORE_DOCUMENTS = 600
 """So many that they are certainly not done when `down` comes to them."""
 
 TEXTS = 300
