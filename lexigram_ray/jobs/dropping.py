@@ -7,15 +7,14 @@ from functools import partial
 
 from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import IntegrityError
-from lexigram_ray.core.types import JobStatus
 from lexigram_ray.jobs.owner import Owner
 from lexigram_ray.jobs.requests import INGEST, ingest_request_of
 from lexigram_ray.jobs.store import Store
+from lexigram_ray.jobs.unfinished import unfinished_jobs
 from lexigram_ray.jobs.uploaded_files import remove_uploads
 from lexigram_ray.vectors.collections import Collections
 
 TURN_SECONDS = 60.0
-JOBS_AT_ONCE = 500
 
 logger = logging.getLogger("lexigram_ray")
 
@@ -42,18 +41,10 @@ def _still_to_do(config: WorkersConfig, store: Store, name: str) -> set[str]:
     """Return the uploaded files that the unfinished jobs of a collection name."""
     uploads = config.paths.uploads / name
     named: set[str] = set()
-    for status in (JobStatus.PENDING, JobStatus.RUNNING):
-        cursor: str | None = None
-        while True:
-            jobs, cursor = store.list_jobs(
-                status=status, kind=INGEST, collection=name, limit=JOBS_AT_ONCE, cursor=cursor
-            )
-            for job in jobs:
-                request = ingest_request_of(job)
-                paths = request.paths if request is not None else ()
-                named |= {str(path) for path in paths if path.is_relative_to(uploads)}
-            if cursor is None:
-                break
+    for job in unfinished_jobs(store, kind=INGEST, collection=name):
+        request = ingest_request_of(job)
+        paths = request.paths if request is not None else ()
+        named |= {str(path) for path in paths if path.is_relative_to(uploads)}
     return named
 
 

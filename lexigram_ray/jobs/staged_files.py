@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import UsageError
-from lexigram_ray.core.types import JobStatus
 from lexigram_ray.ingestion.tables import TextTable
 from lexigram_ray.jobs.embed_run import EmbedInterrupted
 from lexigram_ray.jobs.records import Job, Owner
@@ -26,10 +25,10 @@ from lexigram_ray.jobs.staged_sidecar import (
 )
 from lexigram_ray.jobs.staging import StagingStopped, remove_left_behind, stage
 from lexigram_ray.jobs.store import Store
+from lexigram_ray.jobs.unfinished import unfinished_jobs
 
 CLEARING_SECONDS = 30.0
 ABANDONED_AFTER_SECONDS = 24 * 3600.0
-JOBS_AT_ONCE = 1_000
 
 OnRead = Callable[[int], None]
 """Is given the rows read so far."""
@@ -194,18 +193,7 @@ def _leave_to_others(store: Store, folder: Path, digest: str, *, dry_run: bool =
 
 def _wanted(store: Store) -> set[str]:
     """Return the digests that unfinished jobs have."""
-    # Running ones twice: a job that went back to waiting, or began, between two looks is seen.
-    looks = (JobStatus.RUNNING, JobStatus.PENDING, JobStatus.RUNNING)
-    return {str(job.spec.get("rows")) for status in looks for job in _jobs(store, status)}
-
-
-def _jobs(store: Store, status: JobStatus) -> Generator[Job]:
-    cursor: str | None = None
-    while True:
-        jobs, cursor = store.list_jobs(status=status, kind=EMBED, limit=JOBS_AT_ONCE, cursor=cursor)
-        yield from jobs
-        if cursor is None:
-            return
+    return {str(job.spec.get("rows")) for job in unfinished_jobs(store, kind=EMBED)}
 
 
 def _digests(folder: Path) -> set[str]:

@@ -1,0 +1,56 @@
+"""Looking for all that has not ended misses no job that changes its state between two looks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from lexigram_ray.jobs import unfinished
+from lexigram_ray.jobs.owner import Owner
+from lexigram_ray.jobs.records import INTERRUPTED
+from lexigram_ray.jobs.store import Store
+from lexigram_ray.jobs.unfinished import unfinished_jobs
+from tests.contract.store_data import claimed, submit
+
+
+def after_the_first_look(
+    store: Store, monkeypatch: pytest.MonkeyPatch, change: Callable[[], object]
+) -> None:
+    look, changes = store.list_jobs, [change]
+
+    def list_jobs(**asked: Any) -> Any:
+        found = look(**asked)
+        while changes:
+            changes.pop()()
+        return found
+
+    monkeypatch.setattr(store, "list_jobs", list_jobs)
+
+
+def test_a_job_that_goes_back_to_waiting_between_two_looks_is_seen(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = submit(store)
+    claim = claimed(store, job.id)
+    after_the_first_look(store, monkeypatch, lambda: store.release(claim, INTERRUPTED))
+    assert job.id in {each.id for each in unfinished_jobs(store, kind="ingest", collection="docs")}
+
+
+def test_a_job_that_begins_between_two_looks_is_seen(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = submit(store)
+    after_the_first_look(store, monkeypatch, lambda: store.claim(job.id, Owner.current(), 60.0))
+    assert job.id in {each.id for each in unfinished_jobs(store, kind="ingest", collection="docs")}
+
+
+def test_jobs_of_other_kinds_and_collections_are_left_out(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unfinished, "JOBS_AT_ONCE", 1)
+    mine = {submit(store, f"key {number}").id for number in range(3)}
+    submit(store, "elsewhere", collection="other")
+    submit(store, "of another kind", kind="embed")
+    assert {job.id for job in unfinished_jobs(store, kind="ingest", collection="docs")} == mine
