@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +52,7 @@ class FilledService:
 
 
 @contextmanager
-def filled_service(state: Path, docs: Path, **service: object) -> Iterator[FilledService]:
+def filled_service(state: Path, docs: Path, **service: object) -> Generator[FilledService]:
     """Serve what was ingested from a folder that is made here; nothing works on later jobs.
 
     Args:

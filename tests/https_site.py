@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -38,7 +38,7 @@ class HttpsSite:
 
 
 @contextmanager
-def https_site(folder: Path, *names: str) -> Iterator[HttpsSite]:
+def https_site(folder: Path, *names: str) -> Generator[HttpsSite]:
     """Serve on a free port until the block ends.
 
     Args:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -27,12 +28,10 @@ class HereEmbedders:
     """Models loaded in this process, one text after the other."""
 
     loaded: dict[str, EmbeddingProvider] = field(default_factory=dict)
-    calls: int = 0
 
     async def embed(
         self, model: ServedModel, texts: Sequence[str], *, as_query: bool
     ) -> TextVectors:
-        self.calls += 1
         return await asyncio.to_thread(self._embed, model, texts, as_query)
 
     async def close(self) -> None:
@@ -61,6 +60,11 @@ class Site:
     client: httpx.Client
     context: ServiceContext
     app: FastAPI
+
+    @property
+    def state(self) -> Path:
+        """The folder in which it keeps all it knows."""
+        return self.context.config.paths.root
 
 
 @contextmanager

@@ -83,6 +83,16 @@ def say(text: str, *, label: str = "", style: str = "bold") -> None:
     write_line(sys.stderr, prefix + text)
 
 
+def say_note(text: str) -> None:
+    """Print what is waited for, or amiss, while a command goes on."""
+    say(printable(text), label="note")
+
+
+def say_stray(line: str) -> None:
+    """Print what a library or a child process has printed (`cli.stray`)."""
+    say(printable(line), label="output", style="dim")
+
+
 def console(stream: TextIO, *, make: type[Console] | None = None) -> Console:
     """Return a rich console that follows `wants_colour`; in a pipe, lines are never wrapped.
 

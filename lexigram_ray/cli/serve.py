@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lexigram_ray.cli.help_text import help_of
-from lexigram_ray.cli.interrupts import Interrupts
 from lexigram_ray.cli.invocation import (
     ConfigOption,
     DebugOption,
@@ -20,7 +19,14 @@ from lexigram_ray.cli.invocation import (
     env,
 )
 from lexigram_ray.cli.job_options import AddressOption
-from lexigram_ray.cli.output import printable, restore_terminal, say, write_line
+from lexigram_ray.cli.output import (
+    printable,
+    restore_terminal,
+    say,
+    say_note,
+    say_stray,
+    write_line,
+)
 from lexigram_ray.cli.stray import stdout_is_for_results
 from lexigram_ray.core.errors import UsageError
 
@@ -136,7 +142,7 @@ def end(
     """
     invocation = Invocation.of(ctx, state, config, json=json, debug=debug)
     settings = invocation.load_config()
-    ended = _ended(settings, _say_note)
+    ended = _ended(settings, say_note)
     if invocation.json:
         invocation.answer(ended.to_dict())
     else:
@@ -157,7 +163,7 @@ def _start_detached(
     invocation: Invocation, host: str | None, port: int | None, address: str | None
 ) -> None:
     settings = invocation.load_config()
-    report = _started(settings, host, port, address, _say_note, is_watched=False)
+    report = _started(settings, host, port, address, say_note, is_watched=False)
     _answer(report, invocation)
     if not invocation.json:
         say(f"{invocation.suggest('serve', 'down')} ends it", label="try", style="cyan")
@@ -166,6 +172,8 @@ def _start_detached(
 def _serve_in_view(
     invocation: Invocation, host: str | None, port: int | None, address: str | None
 ) -> None:
+    from lexigram_ray.cli.interrupts import Interrupts
+
     settings = invocation.load_config()
     service = settings.service
     stop = threading.Event()
@@ -175,7 +183,7 @@ def _serve_in_view(
 
     def tell(text: str) -> None:
         interrupts.rearm()
-        _say_note(text)
+        say_note(text)
 
     interrupts = Interrupts(
         stop=stop,
@@ -192,7 +200,7 @@ def _serve_in_view(
             return
         from lexigram_ray.service.watching import watch
 
-        watch(settings, stop, _say_note)
+        watch(settings, stop, say_note)
         if stop.is_set():
             _print_end(_ended(settings, tell), invocation)
 
@@ -206,7 +214,7 @@ def _started(
     *,
     is_watched: bool,
 ) -> ServiceReport:
-    with stdout_is_for_results(_say_stray):
+    with stdout_is_for_results(say_stray):
         from lexigram_ray.service.serving import Wanted, start_service
 
         wanted = Wanted(host=host, port=port, address=address, is_watched=is_watched)
@@ -214,7 +222,7 @@ def _started(
 
 
 def _ended(settings: WorkersConfig, tell: Callable[[str], None]) -> ServiceEnd:
-    with stdout_is_for_results(_say_stray):
+    with stdout_is_for_results(say_stray):
         from lexigram_ray.service.ending import end_service
 
         return end_service(settings, tell)
@@ -252,14 +260,6 @@ def _print_end(ended: ServiceEnd, invocation: Invocation) -> None:
         write_line(stream, f"job {job_id} stopped at a safe point and waits")
     if not ended.ended_cluster:
         say(f"{invocation.suggest('down')} ends that too", label="try", style="cyan")
-
-
-def _say_note(text: str) -> None:
-    say(printable(text), label="note")
-
-
-def _say_stray(line: str) -> None:
-    say(printable(line), label="output", style="dim")
 
 
 serve_app.callback(help=help_of(serve))(serve)

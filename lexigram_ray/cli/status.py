@@ -16,7 +16,15 @@ from lexigram_ray.cli.invocation import (
     StateOption,
     env,
 )
-from lexigram_ray.cli.output import byte_size, paint, print_table, printable, say, write_line
+from lexigram_ray.cli.output import (
+    byte_size,
+    paint,
+    print_table,
+    printable,
+    say,
+    say_stray,
+    write_line,
+)
 from lexigram_ray.cli.stray import stdout_is_for_results
 from lexigram_ray.core.errors import UsageError
 
@@ -71,7 +79,7 @@ def status(
         return watch_status(settings, invocation, interval or EVERY_SECONDS)
     if interval is not None:
         raise UsageError("--interval is for --watch", hint=invocation.suggest("status", "--watch"))
-    with stdout_is_for_results(lambda line: say(printable(line), label="output", style="dim")):
+    with stdout_is_for_results(say_stray):
         from lexigram_ray.runtime.status import read_status
 
         found = read_status(settings)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TextIO
 
-_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 # `[2026-11-24 08:29:58,037 E 25207 25380] task_manager.cc:1545: …`. Fatal ones, C, are said.
 _RAY_LOG = re.compile(r"\[\d{4}-\d\d-\d\d [\d:,]+ [TDIWE] \d+ \d+\] (\(\S+\) )?\S+\.(cc|h):\d+: ")
 _PIPE_BYTES = 1 << 20
@@ -38,7 +38,7 @@ class SaidLines(io.TextIOBase):
         """Take text, and say the lines that are complete."""
         *lines, self._begun = (self._begun + text).split("\n")
         for line in lines:
-            if shown := _ESCAPES.sub("", line).strip():
+            if shown := ESCAPES.sub("", line).strip():
                 self._say(shown)
         return len(text)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lexigram_ray.cli.output import printable, say
+from lexigram_ray.cli.output import say_stray
 from lexigram_ray.cli.stray import stdout_is_for_results
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def connect(config: WorkersConfig, address: str | None) -> tuple[ClusterJobs, bo
     Raises:
         WorkerError: There is none, or it does not answer, or does not let us in.
     """
-    with stdout_is_for_results(_say_stray):
+    with stdout_is_for_results(say_stray):
         from lexigram_ray.runtime.submission_address import submission_address
 
         # Before Ray is imported: it may have to know of a token.
@@ -29,7 +29,3 @@ def connect(config: WorkersConfig, address: str | None) -> tuple[ClusterJobs, bo
         from lexigram_ray.runtime.job_submission import ClusterJobs
 
         return ClusterJobs(place.url), place.is_of_this_state
-
-
-def _say_stray(line: str) -> None:
-    say(printable(line), label="output", style="dim")

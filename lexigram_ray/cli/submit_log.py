@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from typing import cast
 
-_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+from lexigram_ray.cli.stray import ESCAPES
+
 _RAY_S_FIRST_LINE = "Running entrypoint for job "
 
 
@@ -34,7 +34,7 @@ class JobLog:
         """Take the next piece."""
         *lines, self._begun = (self._begun + text).split("\n")
         for line in lines:
-            self._take_line(_ESCAPES.sub("", line).rstrip().expandtabs())
+            self._take_line(ESCAPES.sub("", line).rstrip().expandtabs())
 
     def end(self) -> None:
         """Take a last line that has no end."""

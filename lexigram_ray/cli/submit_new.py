@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from lexigram_ray.core.config import WorkersConfig
     from lexigram_ray.runtime.job_submission import ClusterJobs, Submission
 
+_SUCH_AS = 'such as \'{"env_vars": {"NAME": "value"}}\''
+"""What --runtime-env-json may look like."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
@@ -144,10 +147,7 @@ def _runtime_env(command: RemoteCommand, new: NewJob) -> dict[str, object]:
         env["working_dir"] = str(new.working_dir.absolute())
     variables = env.get("env_vars") or {}
     if not isinstance(variables, dict):
-        raise UsageError(
-            "env_vars of --runtime-env-json holds no names and values",
-            hint='such as \'{"env_vars": {"NAME": "value"}}\'',
-        )
+        raise UsageError("env_vars of --runtime-env-json holds no names and values", hint=_SUCH_AS)
     if merged := {**command.variables, **variables}:
         env["env_vars"] = merged
     return env
@@ -157,15 +157,9 @@ def _object(text: str | None) -> dict[str, object]:
     try:
         found: object = json.loads(text) if text else {}
     except ValueError as error:
-        raise UsageError(
-            f"--runtime-env-json is no JSON: {error}",
-            hint='such as \'{"env_vars": {"NAME": "value"}}\'',
-        ) from error
+        raise UsageError(f"--runtime-env-json is no JSON: {error}", hint=_SUCH_AS) from error
     if not isinstance(found, dict):
-        raise UsageError(
-            "--runtime-env-json holds no object",
-            hint='such as \'{"env_vars": {"NAME": "value"}}\'',
-        )
+        raise UsageError("--runtime-env-json holds no object", hint=_SUCH_AS)
     return cast("dict[str, object]", found)
 
 

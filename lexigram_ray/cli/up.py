@@ -15,7 +15,7 @@ from lexigram_ray.cli.invocation import (
     StateOption,
 )
 from lexigram_ray.cli.job_options import AddressOption
-from lexigram_ray.cli.output import count, printable, say, write_line
+from lexigram_ray.cli.output import count, printable, say, say_note, say_stray, write_line
 from lexigram_ray.cli.stray import stdout_is_for_results
 
 if TYPE_CHECKING:
@@ -46,10 +46,10 @@ def up(
     """
     invocation = Invocation.of(ctx, state, config, json=json, debug=debug)
     settings = invocation.load_config()
-    with stdout_is_for_results(_say_stray):
+    with stdout_is_for_results(say_stray):
         from lexigram_ray.runtime.up import up as start
 
-        report = start(settings, address, _say_note)
+        report = start(settings, address, say_note)
     if invocation.json:
         invocation.answer(report.to_dict())
     else:
@@ -75,15 +75,15 @@ def down(
     """
     invocation = Invocation.of(ctx, state, config, json=json, debug=debug)
     settings = invocation.load_config()
-    with stdout_is_for_results(_say_stray):
+    with stdout_is_for_results(say_stray):
         from lexigram_ray.runtime.down import down as end
         from lexigram_ray.service.service_note import noted_service
 
         if noted_service(settings) is not None:
             from lexigram_ray.service.ending import end_service
 
-            end_service(settings, _say_note, keep_cluster=True)
-        report = end(settings, _say_note)
+            end_service(settings, say_note, keep_cluster=True)
+        report = end(settings, say_note)
     if invocation.json:
         invocation.answer(report.to_dict())
     else:
@@ -132,11 +132,3 @@ def _print_down(report: DownReport, invocation: Invocation) -> None:
         write_line(sys.stdout, f"job {job_id} did not stop in time and was ended; it waits")
     if report.given_back or report.killed:
         say(f"{invocation.suggest('up')} goes on with them", label="try", style="cyan")
-
-
-def _say_note(text: str) -> None:
-    say(printable(text), label="note")
-
-
-def _say_stray(line: str) -> None:
-    say(printable(line), label="output", style="dim")

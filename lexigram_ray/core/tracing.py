@@ -12,12 +12,13 @@ import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lexigram_ray.core.job_logging import current_job
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
+    from opentelemetry.trace import Tracer
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 DISABLED = "OTEL_SDK_DISABLED"
@@ -62,9 +63,9 @@ def traceparent() -> str:
     return carrier.get("traceparent", "") or current_job().trace
 
 
-def begin_tracing() -> bool:
-    """Have spans exported, if an exporter is set; return whether one is."""
-    return _tracer() is not None
+def begin_tracing() -> None:
+    """Have spans exported, also those that others make, if an exporter is set."""
+    _tracer()
 
 
 def _context_of(parent: str) -> Context | None:
@@ -78,7 +79,7 @@ def _context_of(parent: str) -> Context | None:
 
 
 @cache
-def _tracer() -> Any:
+def _tracer() -> Tracer | None:
     """Return what makes spans; None where no exporter is set or none is installed."""
     if os.environ.get(DISABLED, "").lower() == "true":
         return None

@@ -22,6 +22,11 @@ class DeviceMemoryError(Exception):
         super().__init__(f"{batch.input_ids.shape} tokens do not fit in the device's memory")
         self.batch = batch
 
+    @property
+    def reason(self) -> str:
+        """Why a text that was run alone has no vector."""
+        return f"its {self.batch.lengths[0]} tokens do not fit in the device's memory"
+
 
 class Backend(Protocol):
     """Runs token batches on a model.

@@ -49,11 +49,9 @@ def run_within_memory(
         # What ran beside it may have had the memory: now it is alone.
         try:
             pooled = backend.run_one(failed, pooling=pooling)
-        except DeviceMemoryError:
+        except DeviceMemoryError as error:
             feed.drop(failed)
-            refused[int(failed.rows[0])] = (
-                f"its {failed.lengths[0]} tokens do not fit in the device's memory"
-            )
+            refused[int(failed.rows[0])] = error.reason
             continue
         feed.drop(failed)
         done(failed, pooled)

@@ -164,9 +164,9 @@ class LocalProvider(CountingProvider):
         )
         vectors = inferred.vectors if len(once) == len(texts) else inferred.vectors[inverse]
         truncated = int(inferred.truncated[inverse].sum())
-        reasons = _reasons(inferred)
-        if reasons:
-            raise _refused(reasons, inverse, vectors, truncated)
+        refused = _refused(inferred, inverse, vectors)
+        if refused:
+            raise TextsRefusedError(refused, vectors, truncated=truncated)
         return CountedVectors(vectors=vectors, truncated=truncated)
 
     def embed_query(self, text: str) -> NDArray[np.float32]:
@@ -220,12 +220,8 @@ class LocalProvider(CountingProvider):
                 dimension=self._spec.dimension,
                 pooling=self._spec.pooling,
             )
-        reasons = _reasons(inferred)
         vectors = inferred.vectors[inverse]
-        refused = {
-            place: reasons[row] for place, row in enumerate(inverse.tolist()) if row in reasons
-        }
-        vectors[list(refused)] = 0
+        refused = _refused(inferred, inverse, vectors)
         return EncodedTexts(vectors=vectors, tokens=inferred.tokens[inverse], refused=refused)
 
     def _best_budget(self) -> int:
@@ -240,19 +236,16 @@ class LocalProvider(CountingProvider):
         )
 
 
-def _reasons(inferred: Inferred) -> dict[int, str]:
-    bad = np.flatnonzero(~np.isfinite(inferred.vectors).all(axis=1)).tolist()
-    return {row: inferred.refused.get(row, NOT_FINITE) for row in bad}
-
-
 def _refused(
-    reasons: dict[int, str],
-    inverse: NDArray[np.int64],
-    vectors: NDArray[np.float32],
-    truncated: int,
-) -> TextsRefusedError:
-    places = np.flatnonzero(np.isin(inverse, list(reasons))).tolist()
+    inferred: Inferred, inverse: NDArray[np.int64], vectors: NDArray[np.float32]
+) -> dict[int, str]:
+    """Return why given texts have no vector, by their positions, and put zeros there.
+
+    Args:
+        inferred: Of each text once.
+        inverse: For every given text its place among them.
+        vectors: Of every given text.
+    """
+    places = np.flatnonzero(~np.isfinite(vectors).all(axis=1)).tolist()
     vectors[places] = 0
-    return TextsRefusedError(
-        {place: reasons[int(inverse[place])] for place in places}, vectors, truncated=truncated
-    )
+    return {place: inferred.refused.get(int(inverse[place]), NOT_FINITE) for place in places}

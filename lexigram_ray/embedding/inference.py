@@ -113,8 +113,8 @@ def infer_one(
         (batch,) = token_batches(encoded.ids, only, budget=1, pad_id=encoder.pad_id)
         try:
             vectors = normalised(backend.run_one(batch, pooling=pooling), dimension)
-        except DeviceMemoryError:
-            refused[0] = f"its {batch.lengths[0]} tokens do not fit in the device's memory"
+        except DeviceMemoryError as error:
+            refused[0] = error.reason
     tokens = np.array([len(encoded.ids[0])], np.int64)
     return Inferred(vectors=vectors, truncated=encoded.truncated, tokens=tokens, refused=refused)
 

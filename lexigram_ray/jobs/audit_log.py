@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from lexigram_ray.core.errors import UsageError
 from lexigram_ray.core.ids import new_job_id
 from lexigram_ray.jobs import audit_log_sql
 from lexigram_ray.jobs.database import Database, from_micros, storable, to_micros
+from lexigram_ray.jobs.page_cursors import cursor_at, place_of
 from lexigram_ray.jobs.redaction import bounded, redacted
 
 RETENTION = timedelta(days=90)
@@ -29,8 +29,6 @@ PRUNE_SECONDS = 3600.0
 
 _SEEN_SINCE, _SEEN_UNTIL = timedelta(days=7), timedelta(days=1)
 _NONE: Mapping[str, int] = MappingProxyType({})
-# A time in microseconds, and an entry's id.
-_CURSOR = re.compile(r"([0-9]{1,18})\.([\w-]+)", re.ASCII)
 
 logger = logging.getLogger("lexigram_ray")
 
@@ -124,12 +122,12 @@ class AuditLog:
         given: dict[str, object] = {"at_most": limit + 1}
         if cursor is not None:
             query = query.where(audit_log_sql.BELOW)
-            given["last_at"], given["last_id"] = _from_cursor(cursor)
+            given["last_at"], given["last_id"] = place_of(cursor, "the audit log")
         with self._database.read() as connection:
             rows = connection.execute(query, given).all()
         following = None
         if len(rows) > limit:
-            following = f"{rows[limit - 1].at}.{rows[limit - 1].id}"
+            following = cursor_at(rows[limit - 1].at, rows[limit - 1].id)
         return [_entry(row) for row in rows[:limit]], following
 
     def prune(self) -> int:
@@ -181,12 +179,3 @@ def _entry(row: Row[Any]) -> AuditEntry:
         client=row.client,
         status=row.status,
     )
-
-
-def _from_cursor(cursor: str) -> tuple[int, str]:
-    found = _CURSOR.fullmatch(cursor)
-    if found is None:
-        raise UsageError(
-            f"{cursor!r} is no cursor of the audit log", hint="pass `next` of the page before"
-        )
-    return int(found[1]), found[2]

@@ -28,6 +28,7 @@ from lexigram_ray.core.errors import (
 from lexigram_ray.jobs import sqlite
 from lexigram_ray.jobs.copying import copy_rows, forget_the_moment
 from lexigram_ray.jobs.database import Database
+from lexigram_ray.jobs.durable_files import sync
 from lexigram_ray.jobs.filesystem import filesystem_of
 from lexigram_ray.jobs.migrations import STEPS, migrate
 from lexigram_ray.jobs.schema import documents, jobs
@@ -191,20 +192,12 @@ def _publish(copy: Path, file: Path) -> None:
     try:
         shutil.move(copy, beside)
         for path in (beside, beside.parent):
-            _sync(path)
+            sync(path)
         beside.rename(file)
-        _sync(file.parent)
+        sync(file.parent)
     except OSError as error:
         beside.unlink(missing_ok=True)
         raise _not_written(file, error) from error
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _not_written(file: Path, error: OSError) -> WorkerError:

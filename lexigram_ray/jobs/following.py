@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from lexigram_ray.jobs.job_events import JobEvent
 from lexigram_ray.jobs.records import Job
 from lexigram_ray.jobs.store import Store
+from lexigram_ray.jobs.watching import LOOK_EVERY_SECONDS
 
-LOOK_EVERY_SECONDS = 0.5
 EVENTS_AT_ONCE = 1000
 
 

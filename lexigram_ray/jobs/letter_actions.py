@@ -43,12 +43,12 @@ ARCHIVE = Action(
         LetterStatus.ADDRESSED: _CLOSED,
         LetterStatus.ARCHIVED: _CLOSED,
     },
-    do=lambda letters, which: letters.archive(which),
+    do=DeadLetters.archive,
 )
 DELETE = Action(
     done="deleted",
     obstacles={LetterStatus.RETRYING: _RETRIED},
-    do=lambda letters, which: letters.delete(which),
+    do=DeadLetters.delete,
 )
 
 

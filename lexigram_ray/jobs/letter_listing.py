@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -15,6 +14,7 @@ from lexigram_ray.jobs import letter_listing_sql
 from lexigram_ray.jobs.database import Database, from_micros, storable, to_micros
 from lexigram_ray.jobs.letter_records import DeadLetter, LetterFilter, LetterGroup, LetterStatus
 from lexigram_ray.jobs.letter_rows import letter_of
+from lexigram_ray.jobs.page_cursors import cursor_at, place_of
 
 MOST_IDS = 10_000
 """In one filter: databases bound what a statement takes."""
@@ -25,7 +25,6 @@ MOST_BEGINNING = 101
 _LETTERS_AT_ONCE = 500
 # Sorts behind every digit of an id, and behind its hyphens.
 _BEHIND_DIGITS = "g"
-_CURSOR = re.compile(r"([0-9]{1,18})\.([\w-]+)", re.ASCII)
 
 
 class LetterListing:
@@ -62,12 +61,15 @@ class LetterListing:
         given: dict[str, object] = {"at_most": limit + 1}
         if cursor is not None:
             conditions.append(letter_listing_sql.BELOW)
-            given["seen_at"], given["seen"] = _from_cursor(cursor)
+            given["seen_at"], given["seen"] = place_of(cursor, "a list of dead letters")
         with self._database.read() as connection:
             rows = _of_each_status(connection, query, which, conditions, given)
         rows.sort(key=_failed_at, reverse=True)
         letters = [letter_of(row) for row in rows[:limit]]
-        return letters, _to_cursor(rows[limit - 1]) if len(rows) > limit else None
+        following = None
+        if len(rows) > limit:
+            following = cursor_at(rows[limit - 1].last_failed_at, rows[limit - 1].id)
+        return letters, following
 
     def each(self, which: LetterFilter) -> Iterator[DeadLetter]:
         """Yield letters, oldest failure first; none that has failed since the beginning."""
@@ -210,17 +212,3 @@ def _group(row: Row[Any], collections: tuple[str, ...]) -> LetterGroup:
         last_failed_at=from_micros(row.last),
         collections=collections,
     )
-
-
-def _to_cursor(row: Row[Any]) -> str:
-    return f"{row.last_failed_at}.{row.id}"
-
-
-def _from_cursor(cursor: str) -> tuple[int, str]:
-    found = _CURSOR.fullmatch(cursor)
-    if found is None:
-        raise UsageError(
-            f"{cursor!r} is no cursor of a list of dead letters",
-            hint="pass `next` of the page before",
-        )
-    return int(found[1]), found[2]

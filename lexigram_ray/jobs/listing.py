@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -21,6 +20,7 @@ from lexigram_ray.jobs.database import (
     storable,
     to_micros,
 )
+from lexigram_ray.jobs.page_cursors import cursor_at, place_of
 from lexigram_ray.jobs.records import Attempt, Job
 from lexigram_ray.jobs.schedule_records import MAINTENANCE
 from lexigram_ray.jobs.schema import is_asked_for, is_maintenance
@@ -29,8 +29,6 @@ from lexigram_ray.jobs.schema import is_asked_for, is_maintenance
 _IDS_AT_ONCE = 500
 # Sorts behind every digit of an id, and behind its hyphens.
 _BEHIND_DIGITS = "g"
-# A time in microseconds, that no database's integers are too small for, and a job's id.
-_CURSOR = re.compile(r"([0-9]{1,18})\.([\w-]+)", re.ASCII)
 
 
 class Listing:
@@ -87,13 +85,13 @@ class Listing:
                 given[name] = storable(value)
         if cursor is not None:
             query = query.where(jobs_sql.BELOW)
-            given["last_created_at"], given["last_id"] = _from_cursor(cursor)
+            given["last_created_at"], given["last_id"] = place_of(cursor, "a list of jobs")
         with self._database.read() as connection:
             rows = connection.execute(query, given).all()
-        has_next = len(rows) > limit
-        return [job_of(row) for row in rows[:limit]], _to_cursor(
-            rows[limit - 1]
-        ) if has_next else None
+        following = None
+        if len(rows) > limit:
+            following = cursor_at(rows[limit - 1].created_at, rows[limit - 1].id)
+        return [job_of(row) for row in rows[:limit]], following
 
     def had_jobs_between(self, since: datetime, until: datetime) -> bool:
         """Return whether any job was made in that time."""
@@ -153,16 +151,3 @@ def job_of(row: Row[Any]) -> Job:
         run_after=from_optional_micros(row.run_after),
         deadline=from_optional_micros(row.deadline),
     )
-
-
-def _to_cursor(row: Row[Any]) -> str:
-    return f"{row.created_at}.{row.id}"
-
-
-def _from_cursor(cursor: str) -> tuple[int, str]:
-    found = _CURSOR.fullmatch(cursor)
-    if found is None:
-        raise UsageError(
-            f"{cursor!r} is no cursor of a list of jobs", hint="pass `next` of the page before"
-        )
-    return int(found[1]), found[2]

@@ -209,10 +209,9 @@ def _obstacle_of_job(job: Job | None) -> Obstacle | None:
     # Its own attempts may still mend what has failed; a retry repeats what is final.
     if not job.status.is_final:
         return Obstacle.UNFINISHED
-    request = mapping(job.spec.get(REQUEST))
-    if not request:
+    if not mapping(job.spec.get(REQUEST)):
         return Obstacle.NO_REQUEST
-    return Obstacle.OBJECT if needs_object(request) else None
+    return Obstacle.OBJECT if needs_object(job.spec) else None
 
 
 def _draw_documents(drawn: _Drawn, job: Job, letters: Sequence[DeadLetter]) -> None:

@@ -145,8 +145,9 @@ def refuse_object_of(job: Job, request: Mapping[str, object]) -> None:
         )
 
 
-def needs_object(request: Mapping[str, object]) -> bool:
-    """Whether only the program that submitted a job can work on it."""
+def needs_object(spec: Mapping[str, object]) -> bool:
+    """Whether only the program that submitted a job of this spec can work on it."""
+    request = mapping(spec.get(REQUEST))
     return any(request.get(what) is not None for what in _OBJECTS)
 
 

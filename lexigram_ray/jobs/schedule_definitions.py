@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from lexigram_ray.core.errors import UsageError
 from lexigram_ray.jobs import schedules_sql
 from lexigram_ray.jobs.database import Database, from_micros, storable
 from lexigram_ray.jobs.intake import to_json
-from lexigram_ray.jobs.schedule_records import Missed, Overlap, Schedule, check_schedules
+from lexigram_ray.jobs.schedule_records import (
+    Missed,
+    Overlap,
+    Schedule,
+    check_schedules,
+    no_such_schedule,
+)
 
 
 class ScheduleDefinitions:
@@ -86,7 +90,8 @@ def locked(connection: Connection, name: str) -> Row[Any]:
     """
     row = connection.execute(schedules_sql.LOCK, {"of_name": storable(name)}).one_or_none()
     if row is None:
-        raise _no_such_schedule(name, connection.execute(schedules_sql.ALL).all())
+        names = [each.name for each in connection.execute(schedules_sql.ALL)]
+        raise no_such_schedule(name, names)
     return row
 
 
@@ -146,11 +151,3 @@ def _defined(schedule: Schedule, row: Row[Any] | None, now: int) -> dict[str, ob
         "created_at": row.created_at,
         "updated_at": now,
     }
-
-
-def _no_such_schedule(name: str, rows: Sequence[Row[Any]]) -> UsageError:
-    near = difflib.get_close_matches(name, [row.name for row in rows], n=1, cutoff=0.5)
-    return UsageError(
-        f"no schedule {name!r}",
-        hint=f"did you mean {near[0]}?" if near else "`lexigram-ray maintenance list` shows them",
-    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -15,11 +14,9 @@ from lexigram_ray.core.types import JobStatus, MaintenanceStatus
 from lexigram_ray.jobs import schedules_sql
 from lexigram_ray.jobs.database import Database, from_micros, from_optional_micros, storable
 from lexigram_ray.jobs.listing import job_of, rows_of_ids
+from lexigram_ray.jobs.page_cursors import cursor_at, place_of
 from lexigram_ray.jobs.records import Job
 from lexigram_ray.jobs.schedule_records import CANCELLED_CODE, Run, Trigger
-
-# A time in microseconds, and a run's id.
-_CURSOR = re.compile(r"([0-9]{1,18})\.([\w-]+)", re.ASCII)
 
 _STATUS_OF_JOB: Mapping[str, MaintenanceStatus] = MappingProxyType(
     {
@@ -61,12 +58,12 @@ class ScheduleListing:
             given["statuses"] = [key for key, value in _STATUS_OF_JOB.items() if value is status]
         if cursor is not None:
             query = query.where(schedules_sql.BELOW)
-            given["last_due_at"], given["last_id"] = _from_cursor(cursor)
+            given["last_due_at"], given["last_id"] = place_of(cursor, "a list of runs")
         with self._database.read() as connection:
             rows = connection.execute(query, given).all()
         following = None
         if len(rows) > limit:
-            following = f"{rows[limit - 1].due_at}.{rows[limit - 1].id}"
+            following = cursor_at(rows[limit - 1].due_at, rows[limit - 1].id)
         return [run_of(row) for row in rows[:limit]], following
 
     def of_job(self, job_id: str) -> Run | None:
@@ -110,12 +107,3 @@ def run_of(row: Row[Any]) -> Run:
         finished_at=from_optional_micros(row.finished_at),
         result={} if row.summary is None else json.loads(row.summary),
     )
-
-
-def _from_cursor(cursor: str) -> tuple[int, str]:
-    found = _CURSOR.fullmatch(cursor)
-    if found is None:
-        raise UsageError(
-            f"{cursor!r} is no cursor of a list of runs", hint="pass `next` of the page before"
-        )
-    return int(found[1]), found[2]

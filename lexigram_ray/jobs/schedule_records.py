@@ -6,7 +6,8 @@ reason why there is none.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -21,6 +22,9 @@ MAINTENANCE = "maintenance"
 
 CANCELLED_CODE = "cancelled"
 """Error code of a run whose job was cancelled."""
+
+NO_SCHEDULE = "schedule_not_found"
+"""Code of the error that names a schedule which there is not."""
 
 RUN_UNFINISHED = "run_unfinished"
 """Code of the error that refuses a run while an earlier one of its schedule has not ended."""
@@ -231,3 +235,18 @@ def check_schedules(schedules: Iterable[Schedule]) -> None:
 
 def _iso(time: datetime | None) -> str | None:
     return None if time is None else time.isoformat()
+
+
+def no_such_schedule(name: str, names: Sequence[str]) -> UsageError:
+    """Return the error that refuses a name which no schedule has.
+
+    Args:
+        name: As it was given.
+        names: Those that there are; the nearest one is named.
+    """
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return UsageError(
+        f"no schedule {name!r}",
+        hint=f"did you mean {near[0]}?" if near else "`lexigram-ray maintenance list` shows them",
+        code=NO_SCHEDULE,
+    )

@@ -5,9 +5,7 @@ Whatever the input is, its rows are checked here, once, and nowhere else.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -33,6 +31,7 @@ from lexigram_ray.ingestion.table_columns import chosen_id_of_schema
 from lexigram_ray.ingestion.table_digest import RowsDigest
 from lexigram_ray.ingestion.table_passages import passage_columns
 from lexigram_ray.ingestion.table_rows import TextRows, TextTable, Wanted
+from lexigram_ray.jobs import durable_files
 from lexigram_ray.jobs.staged import (
     BATCH_ROWS,
     SUFFIX,
@@ -45,9 +44,6 @@ from lexigram_ray.jobs.staged_sidecar import TEMPORARY, temporary_file, write_si
 
 # Its functions are made while it is imported: no checker of types sees them.
 pc: Any = pyarrow.compute
-
-_LEFT_BEHIND_SECONDS = 24 * 3600
-"""Staging writes all the time: a temporary file untouched for so long is that of a killed one."""
 
 
 class StagingStopped(Exception):
@@ -111,7 +107,7 @@ def stage(
         )
         if not path.exists():
             temporary.rename(path)
-        _sync_folder(folder)
+        durable_files.sync(folder)
     return StagedTable(
         source=table.source,
         path=path,
@@ -242,15 +238,4 @@ def remove_left_behind(folder: Path) -> None:
 
     Staging does not do so itself: it would list all that is staged for each small table.
     """
-    for path in folder.glob(f"{TEMPORARY}*"):
-        with contextlib.suppress(FileNotFoundError):
-            if time.time() - path.stat().st_mtime > _LEFT_BEHIND_SECONDS:
-                path.unlink()
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    durable_files.remove_left_behind(folder, f"{TEMPORARY}*")

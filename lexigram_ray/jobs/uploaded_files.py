@@ -12,7 +12,6 @@ import os
 import re
 import secrets
 import shutil
-import time
 import unicodedata
 from collections.abc import Callable, Generator, Set
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ import blake3
 from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import DiskFullError
 from lexigram_ray.core.ids import HASH_BYTES
+from lexigram_ray.jobs.durable_files import remove_left_behind, sync
 from lexigram_ray.vectors.collections import validate_name
 
 LONGEST_NAME = 200
@@ -32,8 +32,6 @@ UNNAMED = "document"
 # No collection's name begins with a dot.
 _INCOMING = ".incoming"
 _DROPPED = ".dropped-"
-_LEFT_BEHIND_SECONDS = 24 * 3600.0
-"""Writing goes on all the time: what was untouched for so long is of a killed process."""
 _LONGEST_SUFFIX = 16
 _SEPARATORS = re.compile(r"[/\\]")
 # They turn the direction of writing, so that `exe.pdf` may read `fdp.exe`.
@@ -139,7 +137,7 @@ def put_in_place(config: WorkersConfig, collection: str, file: ReceivedFile) -> 
         else:
             file.path.rename(place)
         for each in (folder, folder.parent, folder.parent.parent):
-            _sync_folder(each)
+            sync(each)
     return place
 
 
@@ -182,13 +180,7 @@ def remove_uploads(
 
 def sweep_incoming(config: WorkersConfig) -> int:
     """Remove what killed processes have left half received, and return how many files."""
-    removed = 0
-    for path in incoming_folder(config).glob("*"):
-        with contextlib.suppress(FileNotFoundError):
-            if time.time() - path.stat().st_mtime > _LEFT_BEHIND_SECONDS:
-                path.unlink()
-                removed += 1
-    return removed
+    return remove_left_behind(incoming_folder(config), "*")
 
 
 def incoming_folder(config: WorkersConfig) -> Path:
@@ -199,14 +191,6 @@ def incoming_folder(config: WorkersConfig) -> Path:
 def _is_odd(character: str) -> bool:
     kind = unicodedata.category(character)
     return kind in ("Cc", "Cs", "Zl", "Zp") or character in _DIRECTIONS
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager

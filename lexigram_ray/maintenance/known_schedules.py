@@ -6,19 +6,14 @@ configuration count; it then adds what it needs, and removes nothing that anothe
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from lexigram_ray.core.config import WorkersConfig
-from lexigram_ray.core.errors import UsageError
-from lexigram_ray.jobs.schedule_records import Run, Schedule
+from lexigram_ray.jobs.schedule_records import Run, Schedule, no_such_schedule
 from lexigram_ray.jobs.store import Store
 from lexigram_ray.maintenance.definitions import configured_schedules
 from lexigram_ray.maintenance.fire_times import next_due
-
-NO_SCHEDULE = "schedule_not_found"
-"""Code of the error that names a schedule which there is not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,14 +90,8 @@ def check_name(config: WorkersConfig, store: Store, name: str, *, is_up: bool) -
         UsageError: Naming the nearest one; its code is `NO_SCHEDULE`.
     """
     names = [each.name for each in known_schedules(config, store, is_up=is_up)]
-    if name in names:
-        return
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    raise UsageError(
-        f"no schedule {name!r}",
-        hint=f"did you mean {near[0]}?" if near else "`lexigram-ray maintenance list` shows them",
-        code=NO_SCHEDULE,
-    )
+    if name not in names:
+        raise no_such_schedule(name, names)
 
 
 def last_run(store: Store, name: str) -> Run | None:

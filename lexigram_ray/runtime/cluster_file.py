@@ -5,7 +5,6 @@ Free of Ray, so that a command that needs no cluster does not pay for looking.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -14,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from lexigram_ray.core.config import WorkersConfig
-from lexigram_ray.core.errors import UsageError
 from lexigram_ray.jobs.owner import Owner
 from lexigram_ray.runtime.head import LOOPBACK, Head
+from lexigram_ray.runtime.note_file import read_note
 from lexigram_ray.runtime.token_auth import use_token
 
 NAME = "cluster.json"
@@ -57,18 +56,7 @@ def noted_cluster(config: WorkersConfig) -> NotedCluster | None:
     Raises:
         UsageError: The note cannot be read.
     """
-    path = note_path(config)
-    try:
-        raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        head = raw.pop("head")
-        return NotedCluster(**raw, head=_head_of(head) if head else None)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UsageError(
-            f"{path} is no note of a cluster: {error}",
-            hint="remove that file, then run `lexigram-ray up` again",
-        ) from error
+    return read_note(note_path(config), _cluster_of, what="cluster", by="up")
 
 
 def is_up(config: WorkersConfig) -> bool:
@@ -136,6 +124,11 @@ def alone(config: WorkersConfig) -> Generator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with exclusive_lock(path):
         yield
+
+
+def _cluster_of(raw: dict[str, Any]) -> NotedCluster:
+    head = raw.pop("head")
+    return NotedCluster(**raw, head=_head_of(head) if head else None)
 
 
 def _head_of(raw: dict[str, Any]) -> Head:

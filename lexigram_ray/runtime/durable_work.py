@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import WorkerError
 from lexigram_ray.core.types import JobStatus
-from lexigram_ray.jobs.recorded_config import mapping
 from lexigram_ray.jobs.records import Job
-from lexigram_ray.jobs.requests import EMBED, INGEST, REQUEST, needs_object
+from lexigram_ray.jobs.requests import EMBED, INGEST, needs_object
 from lexigram_ray.jobs.store import Store
 from lexigram_ray.runtime.hook_teller import HookTeller
 from lexigram_ray.runtime.settling import may_start, work_on
@@ -221,7 +220,7 @@ class DurableWork:
                 return
 
     def _is_turn_of(self, job: Job) -> bool:
-        if needs_object(mapping(job.spec.get(REQUEST))):
+        if needs_object(job.spec):
             # Only the program that submitted it can work on it: here it would fail.
             return False
         now = time.monotonic()

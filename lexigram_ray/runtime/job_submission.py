@@ -194,9 +194,9 @@ class _RefusedError(Exception):
     """An answer that is not 200."""
 
     def __init__(self, status: int, text: str) -> None:
-        super().__init__(f"{status}: {_last_line(text)}")
         self.status = status
         self.reason = _last_line(text)
+        super().__init__(f"{status}: {self.reason}")
 
 
 class _Client(JobSubmissionClient):

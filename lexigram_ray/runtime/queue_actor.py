@@ -8,9 +8,8 @@ import time
 from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.types import JobStatus
 from lexigram_ray.jobs.owner import Owner
-from lexigram_ray.jobs.recorded_config import mapping
 from lexigram_ray.jobs.records import Job
-from lexigram_ray.jobs.requests import EMBED, INGEST, REQUEST, needs_object
+from lexigram_ray.jobs.requests import EMBED, INGEST, needs_object
 from lexigram_ray.jobs.store import Store
 from lexigram_ray.runtime.actor_names import job_id_of, kill_actor, names_in_use, runner_name
 from lexigram_ray.runtime.gauges import Gauges
@@ -95,7 +94,7 @@ class RunnerStarter:
         """Return what may be started; what only the program that submitted it can do is not."""
         for limit in (most + LOOK_AHEAD, LOOK_FAR_AHEAD):
             ready = self._store.ready([kind], limit=limit)
-            ours = [job for job in ready if not needs_object(mapping(job.spec.get(REQUEST)))]
+            ours = [job for job in ready if not needs_object(job.spec)]
             if ours or len(ready) < limit:
                 return ours
         return []

@@ -11,13 +11,13 @@ import httpx
 from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import ClusterUnreachableError, UsageError
 from lexigram_ray.runtime.cluster_file import noted_cluster
+from lexigram_ray.runtime.head import DASHBOARD_PORT
 from lexigram_ray.runtime.token_auth import use_token
 
 CONNECT_SECONDS = 5.0
 VARIABLES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 """Ray's own for the address of a dashboard, or of a cluster; the earlier one counts."""
 
-DEFAULT_PORT = 8265
 _URLS = ("http://", "https://")
 
 
@@ -58,7 +58,7 @@ def submission_address(config: WorkersConfig, address: str | None) -> Submission
     if asked is None:
         raise UsageError(
             "no cluster was named to submit to, and `lexigram-ray up` runs none for this state",
-            hint=f"--address http://HOST:{DEFAULT_PORT}, where the cluster's dashboard is; or "
+            hint=f"--address http://HOST:{DASHBOARD_PORT}, where the cluster's dashboard is; or "
             "`lexigram-ray up` first",
         )
     return SubmissionAddress(url=dashboard_of(asked), is_of_this_state=False)
@@ -74,12 +74,12 @@ def dashboard_of(address: str) -> str:
     if address.startswith(_URLS):
         return address.rstrip("/")
     if address == "auto":
-        return _asked_of_ray(None)
+        return _asked_of_ray(address)
     host, _, port = address.rpartition(":")
     if "://" in address or not host or not port.isdecimal():
         raise UsageError(
             f"{address} is no address that jobs are submitted to",
-            hint=f"http://HOST:{DEFAULT_PORT}, where the cluster's dashboard is",
+            hint=f"http://HOST:{DASHBOARD_PORT}, where the cluster's dashboard is",
         )
     _refuse_closed_port(address, host.strip("[]"), int(port))
     return f"http://{address}" if _speaks_http(address) else _asked_of_ray(address)
@@ -93,7 +93,7 @@ def _refuse_closed_port(address: str, host: str, port: int) -> None:
     except OSError as error:
         raise ClusterUnreachableError(
             f"nothing answers at {address}: {error.strerror or error}",
-            hint=f"--address http://HOST:{DEFAULT_PORT}, where the cluster's dashboard is",
+            hint=f"--address http://HOST:{DASHBOARD_PORT}, where the cluster's dashboard is",
         ) from error
 
 
@@ -105,16 +105,15 @@ def _speaks_http(address: str) -> bool:
     return True
 
 
-def _asked_of_ray(address: str | None) -> str:
-    """Ask a cluster at `host:port`, or the one on this machine, where its dashboard is."""
+def _asked_of_ray(address: str) -> str:
+    """Ask a cluster at `host:port`, or with `auto` the one of this machine, for its dashboard."""
     from ray._private import ray_constants, services
     from ray._raylet import GcsClient  # pyright: ignore[reportAttributeAccessIssue]
     from ray.exceptions import RayError
 
     # Ray's own function for this takes 40 s where there is no answer.
-    shown = address or "auto"
     try:
-        found = services.canonicalize_bootstrap_address_or_die(address or "auto")
+        found = services.canonicalize_bootstrap_address_or_die(address)
         url = GcsClient(address=found).internal_kv_get(
             ray_constants.DASHBOARD_ADDRESS.encode(),
             ray_constants.KV_NAMESPACE_DASHBOARD,
@@ -122,13 +121,13 @@ def _asked_of_ray(address: str | None) -> str:
         )
     except (ConnectionError, ValueError, RuntimeError, RayError) as error:
         raise ClusterUnreachableError(
-            f"no Ray cluster answers at {shown}: {first_sentence(error)}",
+            f"no Ray cluster answers at {address}: {first_sentence(error)}",
             hint="check it with `ray status`; a cluster with token authentication needs "
             "RAY_AUTH_MODE=token and its token here too",
         ) from error
     if not url:
         raise ClusterUnreachableError(
-            f"the Ray cluster at {shown} runs no dashboard, and jobs are submitted through it",
+            f"the Ray cluster at {address} runs no dashboard, and jobs are submitted through it",
             hint="start the head with `ray start --head --include-dashboard=true`",
         )
     return f"http://{url.decode()}"

@@ -120,9 +120,9 @@ def attached_up(
         use_token(cluster.auth_mode, cluster.token_path)
         try:
             with connected(config, cluster.address):
-                cluster = _noted_as(cluster, noted)
+                cluster = replace(_noted_as(cluster, noted), dashboard=dashboard_url())
                 actors = ensure_actors(config, store.store_id)
-                note_cluster(config, replace(cluster, dashboard=dashboard_url()))
+                note_cluster(config, cluster)
                 yield _report(store, cluster, actors, started_head=started)
         except WorkerError:
             if started:
@@ -232,7 +232,7 @@ def _report(
     counts = store.counts()
     return UpReport(
         address=cluster.address or "",
-        dashboard=dashboard_url(),
+        dashboard=cluster.dashboard,
         started_head=started_head,
         started_queue=queue.started,
         queue=queue.state,

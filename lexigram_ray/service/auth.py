@@ -18,19 +18,6 @@ from lexigram_ray.jobs.store import Store
 from lexigram_ray.service.gate import Caller, Gate
 from lexigram_ray.service.problems import Refusal, answer_to
 
-__all__ = [
-    "SCOPES",
-    "Admission",
-    "Caller",
-    "Operator",
-    "Reader",
-    "Scope",
-    "Submitter",
-    "admit",
-    "check_may_start",
-    "require",
-]
-
 GUARDED = "/v1/"
 """Below this, nothing is answered to anybody unknown."""
 

@@ -38,12 +38,12 @@ class BatchLimits:
         retry_after_seconds: What a refused request is told.
     """
 
-    texts: int = 64
-    tokens: int = 8192
-    max_tokens: int = 512
-    calls: int = 2
-    waiting: int = 2048
-    retry_after_seconds: int = 1
+    texts: int
+    tokens: int
+    max_tokens: int
+    calls: int
+    waiting: int
+    retry_after_seconds: int
 
 
 @dataclass(slots=True, eq=False)
@@ -189,11 +189,10 @@ class BatchQueue:
             while end < most and tokens > 0:
                 tokens -= self._tokens_of(request.texts[end])
                 end += 1
-            if end > start:
-                parts.append(Part(request, start, end))
-                request.handed_out = end
-                self._waiting -= end - start
-                texts -= end - start
+            parts.append(Part(request, start, end))
+            request.handed_out = end
+            self._waiting -= end - start
+            texts -= end - start
             if end < len(request.texts):
                 lane.append(request)
         return parts

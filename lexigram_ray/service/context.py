@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, cast
+from typing import Annotated, Protocol, cast
 
 import numpy as np
-from fastapi import Request
+from fastapi import Depends, Request
 from numpy.typing import NDArray
 
 from lexigram_ray.core.config import WorkersConfig
@@ -88,3 +88,7 @@ class ServiceContext:
 def context_of(request: Request) -> ServiceContext:
     """Return the context of the application that a request came to, for `Depends`."""
     return cast("ServiceContext", request.app.state.context)
+
+
+Context = Annotated[ServiceContext, Depends(context_of)]
+"""For the parameters of routes."""

@@ -37,12 +37,12 @@ def haproxy_environment(state: Path, host: str) -> dict[str, str]:
         state: Directory of the service's state.
         host: Where it is to listen.
     """
-    binary = _binary()
-    # Made here, as far as this node goes: whoever makes it first could steer HAProxy.
-    folder = private_folder(haproxy_folder(state).name)
+    binary, folder = _binary(), haproxy_folder(state)
     fits = len(os.fsencode(folder)) + LONGEST_SOCKET <= LONGEST_PATH
     if binary is None or not os.access(SCRIPT, os.X_OK) or ":" in host or not fits:
         return {}
+    # Made here, as far as this node goes: whoever makes it first could steer HAProxy.
+    private_folder(folder.name)
     with socket.socket() as stats, socket.socket() as metrics:
         for free in (stats, metrics):
             free.bind(("127.0.0.1", 0))

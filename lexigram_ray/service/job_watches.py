@@ -10,16 +10,15 @@ from typing import cast
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
-from lexigram_ray.jobs.following import LOOK_EVERY_SECONDS, Seen, look
+from lexigram_ray.jobs.following import Seen, look
 from lexigram_ray.jobs.records import Job
 from lexigram_ray.jobs.store import Store
+from lexigram_ray.jobs.watching import LOOK_EVERY_SECONDS
 from lexigram_ray.service.context import ServiceContext
-from lexigram_ray.service.problems import Refusal
+from lexigram_ray.service.problems import RETRY_SECONDS, Refusal
 
 MOST_LOOKS_PER_SECOND = 50.0
 """Of a replica, however many jobs are watched: more of them are looked at less often."""
-
-RETRY_AFTER_SECONDS = 5
 
 
 class Watch:
@@ -133,7 +132,7 @@ class JobWatches:
         Raises:
             Refusal: As many wait already as may.
         """
-        self.check_room()
+        self._check_room()
         watch = self._watches.get(job_id)
         if watch is None:
             watch = self._watches[job_id] = Watch(
@@ -145,23 +144,18 @@ class JobWatches:
         finally:
             watch.watchers -= 1
             if not watch.watchers:
-                if self._watches.get(job_id) is watch:
-                    del self._watches[job_id]
+                del self._watches[job_id]
                 await watch.close()
 
-    def check_room(self) -> None:
-        """Refuse one more who waits, where there are enough.
-
-        Raises:
-            Refusal: As many wait already as may.
-        """
+    def _check_room(self) -> None:
+        """Refuse one more who waits, where there are enough."""
         if self.watchers >= self._most:
             raise Refusal(
                 503,
                 f"{self._most} already wait for jobs here",
                 code="too_many_waiting",
                 hint="ask without waiting, or for several jobs one after the other",
-                headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+                headers={"Retry-After": str(RETRY_SECONDS)},
             )
 
     def _pause_seconds(self) -> float:

@@ -5,16 +5,15 @@ Free of Ray, so that a command that needs no cluster does not pay for looking.
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from lexigram_ray.core.config import WorkersConfig
-from lexigram_ray.core.errors import UsageError
 from lexigram_ray.embedding.json_file import write_object
 from lexigram_ray.jobs.owner import Owner
+from lexigram_ray.runtime.note_file import read_note
 
 NAME = "service.json"
 EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - to be told apart
@@ -68,18 +67,7 @@ def noted_service(config: WorkersConfig) -> NotedService | None:
     Raises:
         UsageError: The note cannot be read.
     """
-    path = service_note_path(config)
-    try:
-        raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        watcher = raw.pop("watcher")
-        return NotedService(**raw, watcher=Owner(**watcher) if watcher else None)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UsageError(
-            f"{path} is no note of a service: {error}",
-            hint="remove that file, then run `lexigram-ray serve` again",
-        ) from error
+    return read_note(service_note_path(config), _service_of, what="service", by="serve")
 
 
 def note_service(config: WorkersConfig, service: NotedService) -> None:
@@ -91,3 +79,8 @@ def forget_service(config: WorkersConfig) -> None:
     """Remove the note."""
     with suppress(FileNotFoundError):
         service_note_path(config).unlink()
+
+
+def _service_of(raw: dict[str, Any]) -> NotedService:
+    watcher = raw.pop("watcher")
+    return NotedService(**raw, watcher=Owner(**watcher) if watcher else None)

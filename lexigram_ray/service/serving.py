@@ -22,6 +22,7 @@ from lexigram_ray.core.errors import UsageError, WorkerError
 from lexigram_ray.jobs.owner import Owner
 from lexigram_ray.jobs.store import Store
 from lexigram_ray.runtime.cluster_file import asked_address, noted_cluster
+from lexigram_ray.runtime.down import down
 from lexigram_ray.runtime.own_actors import settings_key
 from lexigram_ray.runtime.up import UpReport, attached_up
 from lexigram_ray.service.auth import check_may_start
@@ -127,8 +128,6 @@ def start_service(
             return _Start(config, served, wanted, up, tell).run(is_new=is_new)
     except BaseException:
         if before is None and noted_service(config) is None:
-            from lexigram_ray.runtime.down import down
-
             down(config, tell)
         raise
 

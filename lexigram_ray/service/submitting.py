@@ -78,9 +78,9 @@ class Submissions:
         path = place_of(self._config, request.collection, file)
         metadata = ({"url": url} if url else {}) | request.metadata
         document = _document(request, path, metadata)
-        self._check_before(request, document=document)
+        recipe = self._checked(request, document=document)
         put_in_place(self._config, request.collection, file)
-        return self._submit_one(request, path, document, sender)
+        return self._submit_one(request, path, document, recipe, sender)
 
     def submit_path(self, request: DocumentFields, path: str, sender: Sender) -> Response:
         """Record the ingestion of one file by its path.
@@ -91,7 +91,8 @@ class Submissions:
         """
         allowed = self.allowed(path)
         document = _document(request, allowed, request.metadata)
-        return self._submit_one(request, allowed, document, sender)
+        recipe = self._checked(request, paths=[allowed], document=document)
+        return self._submit_one(request, allowed, document, recipe, sender)
 
     def submit_many(
         self,
@@ -112,7 +113,7 @@ class Submissions:
         if files and not paths:
             _refuse_empty(files)
         named = [self.allowed(path) for path in paths]
-        self._check_before(request, paths=named)
+        recipe = self._checked(request, paths=named)
         placed = [put_in_place(self._config, request.collection, file) for file in files]
         return self._submit_ingest(
             IngestRequest(
@@ -121,6 +122,7 @@ class Submissions:
                 prune=prune,
                 retry_failed=request.retry_failed,
             ),
+            recipe,
             request,
             sender,
         )
@@ -167,7 +169,12 @@ class Submissions:
         return Path(path)
 
     def _submit_one(
-        self, request: DocumentFields, path: Path, document: GivenDocument, sender: Sender
+        self,
+        request: DocumentFields,
+        path: Path,
+        document: GivenDocument,
+        recipe: Recipe,
+        sender: Sender,
     ) -> Response:
         asked = IngestRequest(
             paths=(path,),
@@ -175,28 +182,30 @@ class Submissions:
             retry_failed=request.retry_failed,
             document=document,
         )
-        return self._submit_ingest(asked, request, sender)
+        return self._submit_ingest(asked, recipe, request, sender)
 
-    def _check_before(
+    def _checked(
         self,
         request: SubmissionRequest,
         *,
         paths: Sequence[Path] = (),
         document: GivenDocument | None = None,
-    ) -> None:
-        """Refuse what would be refused later, before files are put where they stay."""
+    ) -> Recipe:
+        """Refuse what does not fit, before files are put where they stay; return the recipe.
+
+        Args:
+            paths: Those that the request names; files that are received fit wherever they are put.
+        """
         asked = IngestRequest(paths=tuple(paths), collection=request.collection, document=document)
-        check_request(self._config, asked, recipe=self._recipes["ingest"].value())
+        checked = check_request(self._config, asked, recipe=self._recipes["ingest"].value())
         if not self._swept:
             self._swept = True
             sweep_incoming(self._config)
+        return checked.recipe
 
     def _submit_ingest(
-        self, asked: IngestRequest, request: SubmissionRequest, sender: Sender
+        self, asked: IngestRequest, recipe: Recipe, request: SubmissionRequest, sender: Sender
     ) -> Response:
-        recipe = self._recipes["ingest"].value()
-        check_request(self._config, asked, recipe=recipe)
-
         def record(options: SubmitOptions) -> tuple[Job, bool]:
             return record_ingest(self._store, self._config, asked, recipe, options)
 

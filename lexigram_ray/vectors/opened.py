@@ -53,11 +53,6 @@ class OpenedCollections:
             self._keep(name, _Opened(folder, collection))
         return collection
 
-    def forget(self, name: str) -> None:
-        """Let go of a collection: it is gone."""
-        with self._use:
-            self._opened.pop(name, None)
-
     def _keep(self, name: str, opened: _Opened) -> None:
         with self._use:
             self._opened[name] = opened

@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from tests.benchmarks.children import ChildFailed
+from tests.benchmarks.children import OFFLINE, ChildFailed
 from tests.benchmarks.environments import PEERS, NotInstalled, python_of
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.search_beside import measure_search, prepare
@@ -26,7 +26,7 @@ from tests.command_line import REPOSITORY, clean_environment
 
 OURS, BARE, INFINITY = "lexigram-ray serve", "FastAPI + sentence-transformers", "infinity-emb"
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
-QUIET = {"HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1", "INFINITY_ANONYMOUS_USAGE_STATS": "0"}
+QUIET = OFFLINE | {"INFINITY_ANONYMOUS_USAGE_STATS": "0"}
 SCRIPT = Path(__file__).with_name("embeddings_load.lua")
 START_SECONDS = 180
 STATE = "service-state"

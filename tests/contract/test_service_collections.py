@@ -45,10 +45,6 @@ def site(tmp_path_factory: pytest.TempPathFactory, converted_models: Path) -> It
             yield running
 
 
-def state_of(site: Site) -> Path:
-    return site.context.config.paths.root
-
-
 def small_collection(site: Site, name: str, rows: int = 3) -> Collections:
     """Make a collection of another model: it can be searched by words."""
     collections = site.context.collections
@@ -73,8 +69,8 @@ def test_collections_are_listed_and_shown_as_on_the_command_line(
     listed = shown(site.client.get(PATH), models.CollectionList)
     one = shown(site.client.get(f"{PATH}/harbour"), models.Collection)
 
-    assert listed == on_command_line(capsys, state_of(site), "collections", "list")
-    assert one == on_command_line(capsys, state_of(site), "collections", "show", "harbour")
+    assert listed == on_command_line(capsys, site.state, "collections", "list")
+    assert one == on_command_line(capsys, site.state, "collections", "show", "harbour")
     assert one["documents"] == len(PAGES)
 
 
@@ -86,7 +82,7 @@ def test_a_search_finds_what_the_command_line_finds(
     found = search(site, mode=mode, limit=2, where=where)
     said = on_command_line(
         capsys,
-        state_of(site),
+        site.state,
         *("search", QUERY, "-c", "harbour", "--mode", mode, "--limit", "2", "--where", where),
     )
 

@@ -126,7 +126,7 @@ def test_a_page_of_events_is_that_of_the_command_line(
     site: Site, store: Store, job: Job, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ended(store, job)
-    path, state = f"/v1/jobs/{job.id}/events", site.context.config.paths.root
+    path, state = f"/v1/jobs/{job.id}/events", site.state
 
     page = shown(site.client.get(path, params={"limit": 2}), models.EventPage)
     rest = shown(site.client.get(path, params={"after": page["next"]}), models.EventPage)
@@ -319,7 +319,7 @@ def test_a_stream_of_a_job_that_can_be_read_no_more_is_cut_off(site: Site, job: 
     with streaming(site, job.id) as events:
         next(each for each in events if each.comments)
         # What another version of the program would not write either.
-        with closing(sqlite3.connect(site.context.config.paths.root / "jobs.db")) as database:
+        with closing(sqlite3.connect(site.state / "jobs.db")) as database:
             database.execute("UPDATE jobs SET progress = 'no JSON' WHERE id = ?", (job.id,))
             database.commit()
         with pytest.raises(httpx.RemoteProtocolError):

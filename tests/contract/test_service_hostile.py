@@ -477,8 +477,8 @@ def test_an_address_of_the_inside_is_not_asked(
 )
 def test_an_event_id_that_is_none_is_refused(filled: FilledService, value: str) -> None:
     job = filled.pending_job()
-    headers = bearer(filled.secrets["read"]) | {b"Last-Event-ID": value.encode()}
-    answer = filled.site.client.get(f"/v1/jobs/{job}/events", headers=headers)
+    headers = {"Last-Event-ID": value.encode()}
+    answer = filled.ask("GET", f"/v1/jobs/{job}/events", "read", headers=headers)
     assert refused(filled, answer) == INVALID
 
 
@@ -510,14 +510,7 @@ def test_a_method_that_a_path_does_not_have_is_refused_with_those_it_has(
 @pytest.mark.parametrize("key", [b"", b"a b", b"\xc3\xbc", b"k" * 300])
 def test_a_key_that_is_none_is_refused(filled: FilledService, key: bytes) -> None:
     text = {"collection": "x", "texts": [{"id": "1", "text": "x"}]}
-    before = jobs(filled)
-    answer = filled.site.client.post(
-        TEXTS,
-        json=text,
-        headers=bearer(filled.secrets["operate"]) | {b"Idempotency-Key": key},
-    )
-    assert refused(filled, answer) == INVALID
-    assert jobs(filled) == before
+    is_refused(filled, INVALID, "POST", TEXTS, json=text, headers={"Idempotency-Key": key})
 
 
 def test_a_key_of_another_request_is_refused(filled: FilledService) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 
 import httpx
@@ -138,7 +138,7 @@ def test_a_body_that_stalls_is_waited_for_only_so_long(
 
 
 @contextmanager
-def stream(filled: FilledService, job_id: str) -> Iterator[httpx.Response]:
+def stream(filled: FilledService, job_id: str) -> Generator[httpx.Response]:
     with (
         httpx.Client(base_url=filled.site.url, timeout=LONG) as client,
         client.stream(
@@ -170,7 +170,7 @@ def test_streams_beyond_the_room_are_refused_until_others_have_gone(filled: Fill
             with stream(filled, job) as answer:
                 assert answer.status_code == 503
                 assert int(answer.headers["retry-after"]) > 0
-                assert answer.read().find(b"too_many_waiting") > 0
+                assert b"too_many_waiting" in answer.read()
         waiting = filled.ask("GET", f"/v1/jobs/{job}?wait=30")
         assert waiting.status_code == 503
         assert filled.ask("GET", f"/v1/jobs/{job}").status_code == 200

@@ -42,10 +42,6 @@ def job(store: Store, tmp_path: Path) -> Job:
     return submitted(store, ingest_spec(tmp_path))
 
 
-def state_of(site: Site) -> Path:
-    return site.context.config.paths.root
-
-
 def failed_documents(store: Store, folder: Path) -> Job:
     bad = folder / "bad.pdf"
     bad.touch()
@@ -61,8 +57,8 @@ def test_a_job_is_shown_and_listed_as_the_command_line_does(
     one = shown(site.client.get(f"/v1/jobs/{job.id}"), models.ShownJob)
     page = shown(site.client.get("/v1/jobs"), models.JobPage)
 
-    assert one == on_command_line(capsys, state_of(site), "jobs", "show", job.id)
-    assert page == on_command_line(capsys, state_of(site), "jobs", "list")
+    assert one == on_command_line(capsys, site.state, "jobs", "show", job.id)
+    assert page == on_command_line(capsys, site.state, "jobs", "list")
     assert [each["id"] for each in page["items"]] == [job.id]
 
 
@@ -211,7 +207,7 @@ def test_a_job_is_cancelled_once_and_stays_so(
 
     assert first["status"] == "cancelled"
     assert first == again
-    assert first == on_command_line(capsys, state_of(site), "jobs", "cancel", job.id)
+    assert first == on_command_line(capsys, site.state, "jobs", "cancel", job.id)
 
 
 @pytest.mark.parametrize("final", [JobStatus.COMPLETED, JobStatus.FAILED])

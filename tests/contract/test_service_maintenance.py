@@ -24,10 +24,6 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
         yield running
 
 
-def state_of(site: Site) -> Path:
-    return site.context.config.paths.root
-
-
 def without_times(listed: dict[str, list[dict[str, object]]]) -> list[dict[str, object]]:
     return [each | {"next_run_at": None} for each in listed["items"]]
 
@@ -36,7 +32,7 @@ def test_tasks_are_listed_as_on_the_command_line(
     site: Site, capsys: pytest.CaptureFixture[str]
 ) -> None:
     listed = shown(site.client.get(TASKS), models.TaskList)
-    said = on_command_line(capsys, state_of(site), "maintenance", "list")
+    said = on_command_line(capsys, site.state, "maintenance", "list")
 
     assert without_times(listed) == without_times(said)
     assert "health_check" in [each["name"] for each in listed["items"]]
@@ -55,7 +51,7 @@ def test_a_run_is_recorded_done_by_a_worker_and_listed(
     assert int(answer.headers["retry-after"]) >= 1
     assert (waiting["kind"], waiting["spec"]["timeout_seconds"]) == ("maintenance", 120)
     assert [(each["id"], each["status"]) for each in page["items"]] == [(run["id"], "completed")]
-    assert page == on_command_line(capsys, state_of(site), "maintenance", "runs")
+    assert page == on_command_line(capsys, site.state, "maintenance", "runs")
     jobs = site.client.get("/v1/jobs", params={"kind": "maintenance"}).json()["items"]
     assert [each["id"] for each in jobs] == [run["job_id"]]
 
@@ -110,7 +106,7 @@ def test_a_task_is_switched_off_and_on(site: Site, capsys: pytest.CaptureFixture
     off = shown(site.client.post(f"{TASKS}/document_cleanup/disable"), models.Schedule)
     listed = {each["name"]: each for each in site.client.get(TASKS).json()["items"]}
     on = shown(site.client.post(f"{TASKS}/document_cleanup/enable"), models.Schedule)
-    said = on_command_line(capsys, state_of(site), "maintenance", "enable", "document_cleanup")
+    said = on_command_line(capsys, site.state, "maintenance", "enable", "document_cleanup")
 
     assert (off["enabled"], listed["document_cleanup"]["enabled"]) == (False, False)
     assert listed["document_cleanup"]["next_run_at"] is None

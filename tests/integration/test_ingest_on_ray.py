@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import psutil
 import pytest
 
 from tests.command_line import clean_environment, run_cli
+from tests.integration.ports import free_port
 from tests.tables import sources
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
@@ -34,7 +34,7 @@ class Head:
 @pytest.fixture(scope="module")
 def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     """A head node of two CPUs with a dashboard, started as a user starts it, with a token."""
-    port, dashboard = _free_port(), _free_port()
+    port, dashboard = free_port(), free_port()
     token = tmp_path_factory.mktemp("token") / "token"
     environment = clean_environment(
         HOME=os.environ["HOME"], RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(token)
@@ -100,7 +100,7 @@ def test_the_command_is_the_entrypoint_of_a_ray_job(head: Head, docs: Path, stat
 def test_a_cluster_that_is_not_there_is_exit_code_4(docs: Path, state: Path) -> None:
     started = time.monotonic()
     result = run_cli(
-        "ingest", docs, "-c", "docs", "--json", "--address", f"127.0.0.1:{_free_port()}",
+        "ingest", docs, "-c", "docs", "--json", "--address", f"127.0.0.1:{free_port()}",
         state=state,
     )  # fmt: skip
     assert result.code == 4, result.stderr
@@ -120,9 +120,3 @@ def _wait_until_ready(head: Head) -> None:
             return
         time.sleep(1)
     pytest.fail("the head node did not start")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

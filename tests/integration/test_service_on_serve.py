@@ -15,12 +15,12 @@ import psutil
 import pytest
 
 from lexigram_ray.core.environment_checks import is_loopback
+from tests.integration.ports import free_port
 from tests.integration.served_site import (
     PROXY,
     REPLICA,
     ServedSite,
     eventually,
-    free_port,
     status_of,
 )
 from tests.ready_state import with_model

@@ -15,12 +15,12 @@ from ray.serve.schema import ServeDeploySchema
 
 from lexigram_ray.service.deployment import APPLICATION, SERVE_ENVIRONMENT
 from tests.command_line import REPOSITORY, clean_environment
+from tests.integration.ports import free_port
 from tests.integration.served_site import (
     READY_SECONDS,
     REPLICA,
     ServedSite,
     eventually,
-    free_port,
     status_of,
 )
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
+from lexigram_ray.service import conditions
 from lexigram_ray.service.models.common import WHOLE, Answer, Asked
 
 MOST_HITS = 1_000
@@ -89,7 +90,7 @@ class Search(Asked):
     )
     where: str | None = Field(
         None,
-        max_length=2_000,
+        max_length=conditions.LONGEST,
         description="A condition in SQL over the columns id, document_id, source, title, text, "
         "chunk_index, page, char_start, char_end, headings, content_hash, metadata, job_id, "
         "created_at: only rows for which it holds are looked at",

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated
 
 from fastapi import Path
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+)
 
 UUID_PATTERN = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 COLLECTION_PATTERN = r"^[A-Za-z0-9_](\.?[A-Za-z0-9_-])*\.?$"
+LONGEST_COLLECTION = 249
 LONGEST_ID = 36
 LONGEST_NAME = 255
 MOST_LISTED = 1000
 INT32 = 2**31
-INT63 = 2**63 - 1
 
 EXAMPLE_ID = "0193579e-1c2d-7abc-8def-0123456789ab"
 
@@ -41,6 +49,26 @@ def whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def bounded_json(name_has: str, most: int) -> AfterValidator:
+    """Return the check that an object is JSON, and at most so long.
+
+    Args:
+        name_has: How the refusal begins, such as `metadata has`.
+        most: Characters.
+    """
+
+    def check(given: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        try:
+            size = len(json.dumps(given, allow_nan=False))
+        except ValueError:
+            raise ValueError("NaN and infinity are no JSON") from None
+        if size > most:
+            raise ValueError(f"{name_has} at most {most} characters as JSON")
+        return given
+
+    return AfterValidator(check)
+
+
 WHOLE = BeforeValidator(whole)
 """For an `int` of a JSON body, behind its limits: else they are not in the schema."""
 Id = Annotated[str, Field(pattern=UUID_PATTERN, examples=[EXAMPLE_ID])]
@@ -55,7 +83,11 @@ IdInPath = Annotated[
 ]
 CollectionInPath = Annotated[
     str,
-    Path(max_length=249, pattern=COLLECTION_PATTERN, description="The collection's name"),
+    Path(
+        max_length=LONGEST_COLLECTION,
+        pattern=COLLECTION_PATTERN,
+        description="The collection's name",
+    ),
 ]
 Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
 Cursor = Annotated[

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, JsonValue
+from pydantic import ConfigDict, Field, JsonValue
 
 from lexigram_ray.service.models.common import (
     Answer,
@@ -15,6 +14,7 @@ from lexigram_ray.service.models.common import (
     Limit,
     Name,
     Next,
+    bounded_json,
 )
 
 RunState = Literal["pending", "running", "completed", "failed", "skipped"]
@@ -103,16 +103,6 @@ class RunsQuery(AskedInQuery):
     cursor: Cursor | None = None
 
 
-def _bounded(options: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    try:
-        size = len(json.dumps(options, allow_nan=False))
-    except ValueError:
-        raise ValueError("NaN and infinity are no JSON") from None
-    if size > LONGEST_OPTIONS:
-        raise ValueError(f"options have at most {LONGEST_OPTIONS} characters as JSON")
-    return options
-
-
 class RunTask(Asked):
     """How a task is run now."""
 
@@ -125,7 +115,7 @@ class RunTask(Asked):
             description="Fields of the task's section of `maintenance:` in the configuration, "
             "for this run",
         ),
-        AfterValidator(_bounded),
+        bounded_json("options have", LONGEST_OPTIONS),
     ] = Field(default_factory=dict)
     timeout_seconds: float | None = Field(
         None,

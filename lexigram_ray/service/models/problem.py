@@ -62,6 +62,3 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
         }
         for status in sorted({*ALWAYS, *statuses})
     }
-
-
-COMMON = problems()

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, JsonValue
+from pydantic import Field, JsonValue
 
-from lexigram_ray.service.models.common import COLLECTION_PATTERN, INT32, WHOLE, Asked
+from lexigram_ray.service.models.common import (
+    COLLECTION_PATTERN,
+    INT32,
+    LONGEST_COLLECTION,
+    WHOLE,
+    Asked,
+    bounded_json,
+)
 from lexigram_ray.service.models.jobs import Job
 
 LONGEST_METADATA = 65_536
@@ -18,22 +24,12 @@ CollectionName = Annotated[
     str,
     Field(
         min_length=1,
-        max_length=249,
+        max_length=LONGEST_COLLECTION,
         pattern=COLLECTION_PATTERN,
         description="The collection; made when it does not exist",
         examples=["papers"],
     ),
 ]
-
-
-def _bounded(metadata: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    try:
-        size = len(json.dumps(metadata, allow_nan=False))
-    except ValueError:
-        raise ValueError("NaN and infinity are no JSON") from None
-    if size > LONGEST_METADATA:
-        raise ValueError(f"metadata has at most {LONGEST_METADATA} characters as JSON")
-    return metadata
 
 
 Metadata = Annotated[
@@ -43,7 +39,7 @@ Metadata = Annotated[
         description="Kept with each passage, and found with it",
         examples=[{"author": "Ada"}],
     ),
-    AfterValidator(_bounded),
+    bounded_json("metadata has", LONGEST_METADATA),
 ]
 
 

@@ -8,10 +8,10 @@ from fastapi.responses import Response
 from lexigram_ray.jobs.dropping import drop_collection, dropped_object, rows_of
 from lexigram_ray.service.answers import json_answer
 from lexigram_ray.service.auth import Operator, Reader
+from lexigram_ray.service.context import Context
 from lexigram_ray.service.models.collections import Collection, CollectionList, Dropped
 from lexigram_ray.service.models.common import CollectionInPath
 from lexigram_ray.service.models.problem import problems
-from lexigram_ray.service.routers.health import Context
 
 router = APIRouter(prefix="/v1/collections", tags=["collections"])
 

@@ -29,12 +29,11 @@ from lexigram_ray.jobs.retry_policy import RetryPolicy
 from lexigram_ray.jobs.store import Store
 from lexigram_ray.service.answers import job_location, json_answer
 from lexigram_ray.service.auth import Operator, Reader
-from lexigram_ray.service.context import ServiceContext
+from lexigram_ray.service.context import Context, ServiceContext
 from lexigram_ray.service.models import dead_letters as models
 from lexigram_ray.service.models.common import LONGEST_ID, IdInPath
 from lexigram_ray.service.models.problem import problems
 from lexigram_ray.service.problems import NotFound, Refusal
-from lexigram_ray.service.routers.health import Context
 
 router = APIRouter(prefix="/v1/dead-letters", tags=["dead letters"])
 
@@ -135,12 +134,11 @@ def _retried(
         per_minute=rate,
         limit=limit,
     )
-    body = redriven_object(done)
     is_one = which.ids is not None and len(which.ids) == 1
     if is_one and done.refused:
         raise _refused(str(done.refused[0][1]))
     headers = {"Location": job_location(done.jobs[0].id)} if len(done.jobs) == 1 else {}
-    return json_answer(body, 202, headers)
+    return json_answer(redriven_object(done), 202, headers)
 
 
 def _done(store: Store, letter_id: str, action: Action) -> Response:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -65,30 +66,23 @@ async def submit_document(
     context, submissions = context_of(request), submissions_of(request)
     sender = Sender(caller=caller, key=key)
     if content_type(request, FORM, JSON) == FORM:
-        form = _form(request, context, file_field="file", most_files=1)
-        try:
-            await receive(request, form)
+        async with _received(request, context, file_field="file", most_files=1) as form:
 
             def upload() -> Response:
                 fields = form.read_fields(DocumentFields)
                 return submissions.submit_file(fields, form.files[0], sender)
 
             return await run_in_threadpool(upload)
-        finally:
-            form.discard()
     body = await whole(request)
 
     def submit() -> Response:
         given = read_json(body, DocumentRequest)
         if given.path:
             return submissions.submit_path(given, given.path, sender)
-        fetcher = _fetcher(context)
-        try:
+        with _fetching(context) as fetcher:
             file = fetcher.fetch(given.url)
             url = fetching.without_query(given.url)
             return submissions.submit_file(given, file, sender, url=url)
-        finally:
-            fetcher.discard()
 
     return await run_in_threadpool(submit)
 
@@ -113,58 +107,64 @@ async def submit_documents(
     sender = Sender(caller=caller, key=key)
     most = context.config.service.max_files
     if content_type(request, FORM, JSON) == FORM:
-        form = _form(request, context, file_field="files", most_files=most)
-        try:
-            await receive(request, form)
+        async with _received(request, context, file_field="files", most_files=most) as form:
 
             def upload() -> Response:
                 fields = form.read_fields(DocumentsFields)
                 return submissions.submit_many(fields, sender, files=form.files)
 
             return await run_in_threadpool(upload)
-        finally:
-            form.discard()
     body = await whole(request)
 
     def submit() -> Response:
         given = read_json(body, DocumentsRequest)
-        _refuse_too_many([*given.paths, *given.urls], most)
+        _refuse_too_many(len(given.paths) + len(given.urls), most)
         if not given.urls:
             return submissions.submit_many(given, sender, paths=given.paths, prune=given.prune)
         for path in given.paths:
             submissions.allowed(path)
-        fetcher = _fetcher(context)
-        try:
+        with _fetching(context) as fetcher:
             files = [fetcher.fetch(url) for url in given.urls]
             return submissions.submit_many(
                 given, sender, paths=given.paths, files=files, prune=given.prune
             )
-        finally:
-            fetcher.discard()
 
     return await run_in_threadpool(submit)
 
 
-def _form(
+@asynccontextmanager
+async def _received(
     request: Request, context: ServiceContext, *, file_field: str, most_files: int
-) -> UploadForm:
-    return UploadForm(
+) -> AsyncGenerator[UploadForm]:
+    """Read the form; files that have no place at the end of the block are removed."""
+    form = UploadForm(
         context.config,
         request.headers["content-type"],
         file_field=file_field,
         most_files=most_files,
     )
+    try:
+        await receive(request, form)
+        yield form
+    finally:
+        form.discard()
 
 
-def _fetcher(context: ServiceContext) -> fetching.Fetcher:
-    return fetching.Fetcher(context.config, is_allowed=fetching.is_public)
+@contextmanager
+def _fetching(context: ServiceContext) -> Generator[fetching.Fetcher]:
+    """Let files be fetched; those that have no place at the end of the block are removed."""
+    fetcher = fetching.Fetcher(context.config, is_allowed=fetching.is_public)
+    try:
+        yield fetcher
+    finally:
+        fetcher.discard()
 
 
-def _refuse_too_many(sources: Sequence[str], most: int) -> None:
-    if len(sources) > most:
+def _refuse_too_many(sources: int, most: int) -> None:
+    if sources > most:
         raise Refusal(
             422,
-            f"{len(sources)} paths and URLs are more than {most}",
+            f"{sources} paths and URLs are more than {most}",
             code="too_many_sources",
             hint="send several requests, name a folder, or have service.max_files raised",
         )

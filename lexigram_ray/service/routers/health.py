@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
@@ -12,11 +12,10 @@ from lexigram_ray.core.errors import UnreachableError, WorkerError
 from lexigram_ray.core.types import JobStatus
 from lexigram_ray.jobs.letter_records import LetterStatus
 from lexigram_ray.service.auth import admit
-from lexigram_ray.service.context import ServiceContext, context_of
+from lexigram_ray.service.context import Context, ServiceContext
 from lexigram_ray.service.models.problem import problems
 
 router = APIRouter(tags=["health"])
-Context = Annotated[ServiceContext, Depends(context_of)]
 
 
 class Health(BaseModel):

@@ -12,11 +12,11 @@ from starlette.concurrency import run_in_threadpool
 from lexigram_ray.jobs.following import events_object, events_page
 from lexigram_ray.service.answers import json_answer
 from lexigram_ray.service.auth import Reader
+from lexigram_ray.service.context import Context
 from lexigram_ray.service.job_watches import watches_of
 from lexigram_ray.service.models.common import IdInPath
 from lexigram_ray.service.models.jobs import EventPage, EventsQuery
 from lexigram_ray.service.models.problem import problems
-from lexigram_ray.service.routers.health import Context
 from lexigram_ray.service.shown_jobs import job_of
 from lexigram_ray.service.streams import LAST_ID_PATTERN, JobStream, is_end, seq_of
 

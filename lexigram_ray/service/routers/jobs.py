@@ -17,13 +17,12 @@ from lexigram_ray.jobs.retrying import JOB_NOT_FINAL, NOTHING_TO_RETRY, retry
 from lexigram_ray.jobs.schedule_records import MAINTENANCE
 from lexigram_ray.service.answers import accepted, job_location, json_answer, refused_with
 from lexigram_ray.service.auth import Reader, Submitter, require
-from lexigram_ray.service.context import ServiceContext
+from lexigram_ray.service.context import Context, ServiceContext
 from lexigram_ray.service.job_watches import watches_of
 from lexigram_ray.service.models.common import IdInPath
 from lexigram_ray.service.models.jobs import Job, JobPage, JobQuery, JobsQuery, RetryJob
 from lexigram_ray.service.models.jobs import ShownJob as ShownJobModel
 from lexigram_ray.service.models.problem import problems
-from lexigram_ray.service.routers.health import Context
 from lexigram_ray.service.shown_jobs import ShownJob, job_of, shown_job
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])

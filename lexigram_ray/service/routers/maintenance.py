@@ -9,18 +9,13 @@ from fastapi import APIRouter, Body, Path, Query
 from fastapi.responses import Response
 
 from lexigram_ray.core.types import MaintenanceStatus
-from lexigram_ray.jobs.schedule_records import RUN_UNFINISHED
+from lexigram_ray.jobs.schedule_records import NO_SCHEDULE, RUN_UNFINISHED
 from lexigram_ray.maintenance.beginning import begin_run
-from lexigram_ray.maintenance.known_schedules import (
-    NO_SCHEDULE,
-    check_name,
-    define_missing,
-    listed_schedules,
-)
+from lexigram_ray.maintenance.known_schedules import check_name, define_missing, listed_schedules
 from lexigram_ray.runtime.cluster_file import is_up
 from lexigram_ray.service.answers import accepted, job_location, json_answer, refused_with
 from lexigram_ray.service.auth import Operator, Reader
-from lexigram_ray.service.context import ServiceContext
+from lexigram_ray.service.context import Context, ServiceContext
 from lexigram_ray.service.models.common import LONGEST_NAME
 from lexigram_ray.service.models.maintenance import (
     Run,
@@ -31,7 +26,6 @@ from lexigram_ray.service.models.maintenance import (
     TaskList,
 )
 from lexigram_ray.service.models.problem import problems
-from lexigram_ray.service.routers.health import Context
 
 router = APIRouter(prefix="/v1/maintenance", tags=["maintenance"])
 
@@ -73,7 +67,8 @@ def list_runs(_: Reader, context: Context, asked: Annotated[RunsQuery, Query()])
     )
     if asked.name is not None and not page:
         # Of a schedule that is gone there may be runs; of one that never was there are none.
-        _check_name(context, asked.name)
+        with refused_with(_STATUSES):
+            check_name(context.config, context.store, asked.name, is_up=is_up(context.config))
     return json_answer({"items": [run.to_dict() for run in page], "next": following})
 
 
@@ -126,11 +121,9 @@ def disable_task(_: Operator, context: Context, name: ScheduleInPath) -> Respons
 
 
 def _switched(context: ServiceContext, name: str, *, enabled: bool) -> Response:
-    _check_name(context, name)
-    define_missing(context.config, context.store, is_up=is_up(context.config))
-    return json_answer(context.store.schedules.enable(name, enabled).to_dict())
-
-
-def _check_name(context: ServiceContext, name: str) -> None:
+    config, store = context.config, context.store
+    up = is_up(config)
     with refused_with(_STATUSES):
-        check_name(context.config, context.store, name, is_up=is_up(context.config))
+        check_name(config, store, name, is_up=up)
+    define_missing(config, store, is_up=up)
+    return json_answer(store.schedules.enable(name, enabled).to_dict())

@@ -9,10 +9,10 @@ from fastapi.responses import Response
 
 from lexigram_ray.core.environment_checks import is_loopback
 from lexigram_ray.service.auth import admit
+from lexigram_ray.service.context import Context
 from lexigram_ray.service.figures import Figures
 from lexigram_ray.service.gate import Caller, foreign
 from lexigram_ray.service.models.problem import problems
-from lexigram_ray.service.routers.health import Context
 
 router = APIRouter(tags=["health"])
 

@@ -13,11 +13,10 @@ from lexigram_ray.jobs.searching import check_query, search_table
 from lexigram_ray.service.answers import json_answer
 from lexigram_ray.service.auth import Reader
 from lexigram_ray.service.conditions import check_condition
-from lexigram_ray.service.context import ServedModel, ServiceContext
+from lexigram_ray.service.context import Context, ServedModel, ServiceContext
 from lexigram_ray.service.models.collections import Found, Search
 from lexigram_ray.service.models.common import CollectionInPath
 from lexigram_ray.service.models.problem import problems
-from lexigram_ray.service.routers.health import Context
 from lexigram_ray.service.served_models import model_of_collection
 from lexigram_ray.vectors.collection import Collection
 from lexigram_ray.vectors.opened import OpenedCollections

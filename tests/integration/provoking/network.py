@@ -20,6 +20,7 @@ import httpx
 import requests
 import urllib3
 
+from tests.integration.ports import free_port
 from tests.integration.provoking.catalog import (
     INVALID_INPUT,
     PERMANENT,
@@ -135,14 +136,8 @@ def _aiohttp(url: str) -> object:
     return asyncio.run(ask())
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def _refused(ask: Callable[[str], object]) -> Callable[[Path], object]:
-    return lambda _: ask(f"http://127.0.0.1:{_free_port()}/")
+    return lambda _: ask(f"http://127.0.0.1:{free_port()}/")
 
 
 def _untrusted(ask: Callable[[str], object]) -> Callable[[Path], object]:
@@ -166,7 +161,7 @@ def _tls_to_plain(_: Path) -> object:
 
 
 def _grpc(method: str, *, timeout: float = 1.0) -> object:
-    with grpc.insecure_channel(f"127.0.0.1:{_free_port()}") as channel:
+    with grpc.insecure_channel(f"127.0.0.1:{free_port()}") as channel:
         return channel.unary_unary(method)(b"", timeout=timeout)
 
 
