@@ -104,5 +104,16 @@ def _submit(client: httpx.Client, number: int, heard: Heard) -> int:
             if answer.status_code == 202:
                 return heard.accepted(key, answer.json()["id"])
             assert answer.status_code in (404, 409, 429) or answer.status_code >= 500, answer.text
+            if answer.status_code >= 500:
+                _check_problem(answer)
         time.sleep(PAUSE_SECONDS)
     raise TimeoutError(f"{key} was not accepted within {GIVE_UP_SECONDS:.0f} s")
+
+
+def _check_problem(answer: httpx.Response) -> None:
+    """Whoever answers, HAProxy for a replica too, says what went wrong, and when to retry."""
+    assert answer.headers["Content-Type"] == "application/problem+json", answer.text
+    problem = answer.json()
+    assert problem["status"] == answer.status_code
+    assert problem["request_id"] == answer.headers["X-Request-ID"]
+    assert "Retry-After" in answer.headers, problem

