@@ -66,7 +66,9 @@ def load_provider(
 
         found = converted(model.uncut, models_dir=models_dir, threads=threads)
         if found is not None:
-            running = OpenVinoBackend(found.model, precision=model.spec.precision, threads=threads)
+            running = OpenVinoBackend(
+                found.model, precision=model.spec.precision, threads=threads, keep_compiled=True
+            )
             model = replace(model, tokenizer_file=found.tokenizer_file)
             return LocalProvider(model, running, models_dir=models_dir, long_texts=long_texts)
     if model.spec.precision == "int8":

@@ -1,4 +1,4 @@
-"""Small JSON files that several processes keep: each reader sees a whole one."""
+"""Small files that several processes keep, most of them JSON: each reader sees a whole one."""
 
 from __future__ import annotations
 
@@ -20,6 +20,15 @@ def read_object(file: Path) -> dict[str, object]:
 
 
 def write_object(file: Path, content: object) -> None:
+    """Replace a file by one that holds an object, and make its folder where there is none.
+
+    Raises:
+        OSError: It cannot be written; what was there stays.
+    """
+    write_bytes(file, json.dumps(content, sort_keys=True, indent=1).encode())
+
+
+def write_bytes(file: Path, content: bytes) -> None:
     """Replace a file, and make its folder where there is none.
 
     Raises:
@@ -28,8 +37,8 @@ def write_object(file: Path, content: object) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as output:
-            output.write(json.dumps(content, sort_keys=True, indent=1))
+        with os.fdopen(descriptor, "wb") as output:
+            output.write(content)
         os.replace(temporary, file)
     except OSError:
         with contextlib.suppress(OSError):

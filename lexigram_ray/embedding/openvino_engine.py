@@ -18,6 +18,7 @@ from lexigram_ray.core.errors import EmbeddingError
 from lexigram_ray.embedding import devices
 from lexigram_ray.embedding.backend import DeviceMemoryError
 from lexigram_ray.embedding.batching import TokenBatch
+from lexigram_ray.embedding.compiled_models import GRAPH_ONLY, CompiledModels
 from lexigram_ray.embedding.openvino_import import import_openvino
 from lexigram_ray.embedding.pooling import pool
 
@@ -41,6 +42,7 @@ class OpenVinoBackend:
         model: The model's .xml file, or the model itself.
         precision: `fp32`, `bf16`, `fp16` or `int8`.
         threads: Cores to compute on, each a stream of its own.
+        keep_compiled: Keep beside the model's file what is compiled of it, and use it again.
     """
 
     token_budget = TOKEN_BUDGET
@@ -48,7 +50,14 @@ class OpenVinoBackend:
     # Processor time: what other processes do on these cores must not look like a bad batch.
     clock = staticmethod(time.process_time)
 
-    def __init__(self, model: Path | openvino.Model, *, precision: str, threads: int) -> None:
+    def __init__(
+        self,
+        model: Path | openvino.Model,
+        *,
+        precision: str,
+        threads: int,
+        keep_compiled: bool = False,
+    ) -> None:
         openvino = import_openvino()
         self._settings: dict[str, object] = {
             "INFERENCE_PRECISION_HINT": _precision_hint(precision),
@@ -57,10 +66,9 @@ class OpenVinoBackend:
             "ENABLE_CPU_PINNING": False,
         }
         self._core = openvino.Core()
-        try:
+        with _loading():
             self._model = self._core.read_model(str(model)) if isinstance(model, Path) else model
-        except RuntimeError as error:
-            raise EmbeddingError(f"OpenVINO cannot load the model: {error}") from error
+        self._kept = CompiledModels(model) if keep_compiled and isinstance(model, Path) else None
         self._compiling = threading.Lock()
         self._many: openvino.CompiledModel | None = None
         self._single: openvino.InferRequest | None = None
@@ -144,12 +152,25 @@ class OpenVinoBackend:
     def _compile(self, *, streams: int) -> openvino.CompiledModel:
         # A search needs only the one, a bulk job only the other: each is made when it is wanted.
         settings = {**self._settings, "NUM_STREAMS": streams}
-        try:
-            compiled = self._core.compile_model(self._model, "CPU", settings)
-        except RuntimeError as error:
-            raise EmbeddingError(f"OpenVINO cannot load the model: {error}") from error
+        if self._kept is not None:
+            found = self._kept.read(self._core, settings)
+            if found is not None:
+                _infer_first(found)
+                return found
+        with _loading():
+            compiled = self._core.compile_model(self._model, "CPU", {**settings, **GRAPH_ONLY})
         _infer_first(compiled)
+        if self._kept is not None:
+            self._kept.keep(self._core, compiled, settings)
         return compiled
+
+
+@contextlib.contextmanager
+def _loading() -> Generator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        raise EmbeddingError(f"OpenVINO cannot load the model: {error}") from error
 
 
 def _infer_first(compiled: openvino.CompiledModel) -> None:
