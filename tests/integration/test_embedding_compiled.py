@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openvino
@@ -37,7 +38,7 @@ def compilations(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     seen: list[object] = []
     compile_model = openvino.Core.compile_model
 
-    def counted(core: openvino.Core, model: object, *rest: object) -> object:
+    def counted(core: openvino.Core, model: Any, *rest: Any) -> object:
         seen.append(model)
         return compile_model(core, model, *rest)
 
