@@ -31,6 +31,7 @@ from lexigram_ray.core.errors import UsageError
 if TYPE_CHECKING:
     from lexigram_ray.jobs.records import Job
     from lexigram_ray.runtime.status import ClusterState, Status
+    from lexigram_ray.service.service_state import ServiceState
 
 EVERY_SECONDS = 2.0
 
@@ -60,7 +61,7 @@ def status(
     interval: IntervalOption = None,
     debug: DebugOption = False,
 ) -> int:
-    """Show the cluster that `up` has started or found, its nodes, our actors, and the jobs.
+    """Show the cluster that `up` has started or found, our actors, the service, and the jobs.
 
     Examples:
       lexigram-ray status
@@ -81,17 +82,21 @@ def status(
         raise UsageError("--interval is for --watch", hint=invocation.suggest("status", "--watch"))
     with stdout_is_for_results(say_stray):
         from lexigram_ray.runtime.status import read_status
+        from lexigram_ray.service.service_state import read_service
 
-        found = read_status(settings)
+        found, service = read_status(settings), read_service(settings)
     if invocation.json:
-        invocation.answer(found.to_dict())
+        answer = found.to_dict()
+        invocation.answer({**answer, "service": None if service is None else service.to_dict()})
     else:
-        _print(found, invocation)
+        _print(found, service, invocation)
     return EXIT_DONE if found.is_up else EXIT_UNREACHABLE
 
 
-def _print(found: Status, invocation: Invocation) -> None:
+def _print(found: Status, service: ServiceState | None, invocation: Invocation) -> None:
     _print_cluster(found.cluster, invocation)
+    if service is not None:
+        _print_service(service, invocation)
     counts = [f"{number:,} {name.value}" for name, number in found.jobs.items() if number]
     write_line(sys.stdout, f"jobs       {', '.join(counts) or 'none'}")
     if found.running:
@@ -133,6 +138,15 @@ def _print_cluster(cluster: ClusterState | None, invocation: Invocation) -> None
         say(what, label="warning", style="yellow")
     if missing:
         say(invocation.suggest("up"), label="try", style="cyan")
+
+
+def _print_service(service: ServiceState, invocation: Invocation) -> None:
+    words = {"ready": "ready", "not_ready": "not ready", "silent": "does not answer"}
+    word = words[service.readiness]
+    shown = word if service.readiness == "ready" else paint(word, "red", sys.stdout)
+    write_line(sys.stdout, f"service    {service.url} ({shown})")
+    if service.readiness == "silent":
+        say(invocation.suggest("serve"), label="try", style="cyan")
 
 
 def _job_row(job: Job) -> tuple[str, ...]:

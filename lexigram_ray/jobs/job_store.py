@@ -335,6 +335,14 @@ class JobStore:
             status=status, kind=kind, collection=collection, limit=limit, cursor=cursor
         )
 
+    def is_named_by_unfinished(self, word: str, *, kind: str) -> bool:
+        """Return whether the spec of an unfinished job of a kind has a word in it.
+
+        Args:
+            word: A digest, or something else that is in no other spec by chance.
+        """
+        return self._listing.is_named(word, kind=kind)
+
     def counts(self, kind: str | None = None) -> dict[JobStatus, int]:
         """Return how many jobs are in each state, in every one.
 

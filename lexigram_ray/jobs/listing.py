@@ -110,6 +110,12 @@ class Listing:
         with self._database.read() as connection:
             return errors_in_a_row(connection, job_id)
 
+    def is_named(self, word: str, *, kind: str) -> bool:
+        """Return whether an unfinished job's spec has a word in it."""
+        asked = {"word": storable(word), "kind": storable(kind)}
+        with self._database.read() as connection:
+            return connection.execute(jobs_sql.ANY_UNFINISHED_NAMING, asked).first() is not None
+
     def counts(self, kind: str | None = None) -> dict[JobStatus, int]:
         """Count the jobs in each state."""
         query = jobs_sql.COUNTS if kind is None else jobs_sql.COUNTS_OF_KIND

@@ -25,13 +25,33 @@ from lexigram_ray.jobs.staged_sidecar import (
 )
 from lexigram_ray.jobs.staging import StagingStopped, remove_left_behind, stage
 from lexigram_ray.jobs.store import Store
-from lexigram_ray.jobs.unfinished import unfinished_jobs
 
 CLEARING_SECONDS = 30.0
 ABANDONED_AFTER_SECONDS = 24 * 3600.0
+LOOK_AGAIN_SECONDS = 600.0
 
 OnRead = Callable[[int], None]
 """Is given the rows read so far."""
+
+
+class _Looks:
+    """When this process has last looked into which folder for what killed jobs have left."""
+
+    def __init__(self) -> None:
+        self._last: dict[Path, float] = {}
+        self._use = threading.Lock()
+
+    def is_due(self, folder: Path) -> bool:
+        """Whether it is time for another look, which then counts as taken."""
+        now = time.monotonic()
+        with self._use:
+            is_due = now - self._last.get(folder, -LOOK_AGAIN_SECONDS) >= LOOK_AGAIN_SECONDS
+            if is_due:
+                self._last[folder] = now
+        return is_due
+
+
+_LOOKS = _Looks()
 
 
 def staged_rows(
@@ -135,20 +155,19 @@ def turn_of(store: Store, digest: str, owner: Owner) -> AbstractContextManager[N
 def discard(store: Store, staged: StagedTable, owner: Owner) -> None:
     """Remove staged rows that no unfinished job has: this job's, and those left by killed ones.
 
-    Those that another store's jobs may want stay.
+    Those that another store's jobs may want stay. What killed jobs have left is looked for now
+    and then: each look lists all that is staged, and there may be ten thousand small jobs.
     """
     folder = staged.path.parent
-    remove_left_behind(folder)
-    left = {digest for digest in _digests(folder) if _is_abandoned(folder, digest)}
-    for digest in (staged.digest, *sorted(left - {staged.digest})):
-        with turn_of(store, digest, owner):
-            # Asked within the turn: who submits a job over these rows does so in it.
-            is_ours = digest == staged.digest
-            if (is_ours or _is_abandoned(folder, digest)) and digest not in _wanted(store):
-                if _leave_to_others(store, folder, digest):
-                    continue
-                for path in _files(folder, digest):
-                    path.unlink(missing_ok=True)
+    with turn_of(store, staged.digest, owner):
+        # Asked within the turn: who submits a job over these rows does so in it.
+        if not _is_wanted(store, staged.digest) and not _leave_to_others(
+            store, folder, staged.digest
+        ):
+            for path in _files(folder, staged.digest):
+                path.unlink(missing_ok=True)
+    if _LOOKS.is_due(folder):
+        discard_abandoned(store, folder, owner)
 
 
 def discard_abandoned(
@@ -169,7 +188,7 @@ def discard_abandoned(
     left = [each for each in _digests(folder) if _is_abandoned(folder, each)]
     for digest in sorted(left):
         with turn_of(store, digest, owner):
-            if not _is_abandoned(folder, digest) or digest in _wanted(store):
+            if not _is_abandoned(folder, digest) or _is_wanted(store, digest):
                 continue
             if _leave_to_others(store, folder, digest, dry_run=dry_run):
                 continue
@@ -191,9 +210,8 @@ def _leave_to_others(store: Store, folder: Path, digest: str, *, dry_run: bool =
     return bool(others)
 
 
-def _wanted(store: Store) -> set[str]:
-    """Return the digests that unfinished jobs have."""
-    return {str(job.spec.get("rows")) for job in unfinished_jobs(store, kind=EMBED)}
+def _is_wanted(store: Store, digest: str) -> bool:
+    return store.is_named_by_unfinished(digest, kind=EMBED)
 
 
 def _digests(folder: Path) -> set[str]:

@@ -10,7 +10,7 @@ import httpx
 
 from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import ClusterUnreachableError, UsageError
-from lexigram_ray.runtime.cluster_file import noted_cluster
+from lexigram_ray.runtime.cluster_file import NotedCluster, is_same, noted_cluster
 from lexigram_ray.runtime.head import DASHBOARD_PORT
 from lexigram_ray.runtime.token_auth import use_token
 
@@ -50,7 +50,7 @@ def submission_address(config: WorkersConfig, address: str | None) -> Submission
     noted = noted_cluster(config)
     if noted is not None and (noted.address is None or not noted.is_there()):
         noted = None
-    if noted is not None and asked in (None, noted.address, noted.dashboard):
+    if noted is not None and (asked is None or _is_of(noted, asked)):
         # Before Ray is imported: it reads the mode then.
         use_token(noted.auth_mode, noted.token_path)
         url = noted.dashboard or dashboard_of(noted.address or "")
@@ -62,6 +62,14 @@ def submission_address(config: WorkersConfig, address: str | None) -> Submission
             "`lexigram-ray up` first",
         )
     return SubmissionAddress(url=dashboard_of(asked), is_of_this_state=False)
+
+
+def _is_of(noted: NotedCluster, asked: str) -> bool:
+    """Whether an address, of its head or its dashboard, is a noted cluster's."""
+    if asked.startswith(_URLS):
+        dashboard = noted.dashboard or ""
+        return is_same(asked.rstrip("/").partition("://")[2], dashboard.partition("://")[2])
+    return noted.address is not None and is_same(asked, noted.address)
 
 
 def dashboard_of(address: str) -> str:

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lexigram_ray.core.service_settings import MEGABYTE, ServiceSettings
 from lexigram_ray.service.bodies import FORM
-from lexigram_ray.service.problems import Refusal, answer_to
+from lexigram_ray.service.problems import Refusal, answer_to, media_type
 
 UPLOADS = ("/v1/documents", "/v1/documents/batch")
 MOST_HEADER_BYTES = 65_536
@@ -67,7 +67,7 @@ class BodyLimit:
             await answer_to(request, body.refusal)(scope, receive, send)
 
     def _limit_of(self, request: Request) -> int:
-        is_form = request.headers.get("content-type", "").startswith(FORM)
+        is_form = media_type(request) == FORM
         return self._upload if is_form and request.url.path in UPLOADS else self._usual
 
 

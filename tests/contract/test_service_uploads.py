@@ -244,6 +244,14 @@ def test_fields_where_no_file_was_chosen_are_passed_over_but_not_without_end(
     assert len(kept(config)) == 1
 
 
+def test_the_media_type_may_be_in_any_letters(site: Site, config: WorkersConfig) -> None:
+    # Larger than a body of JSON may be.
+    whole = form(COLLECTION, part(b"file", b"x" * 36_000_000, b'; filename="x.txt"'))
+    headers = {"Content-Type": "Multipart/Form-Data; boundary=limit"}
+    assert site.client.post("/v1/documents", content=whole, headers=headers).status_code == 202
+    assert len(kept(config)) == 1
+
+
 @pytest.mark.parametrize("declared", [True, False])
 def test_too_large_an_upload_is_refused_while_it_comes(
     site: Site, config: WorkersConfig, declared: bool

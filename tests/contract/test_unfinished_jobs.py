@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from lexigram_ray.core.types import JobStatus
 from lexigram_ray.jobs import unfinished
 from lexigram_ray.jobs.owner import Owner
-from lexigram_ray.jobs.records import INTERRUPTED
+from lexigram_ray.jobs.records import INTERRUPTED, Claim
 from lexigram_ray.jobs.store import Store
 from lexigram_ray.jobs.unfinished import unfinished_jobs
 from tests.contract.store_data import claimed, submit
@@ -54,3 +55,19 @@ def test_jobs_of_other_kinds_and_collections_are_left_out(
     submit(store, "elsewhere", collection="other")
     submit(store, "of another kind", kind="embed")
     assert {job.id for job in unfinished_jobs(store, kind="ingest", collection="docs")} == mine
+
+
+def test_a_word_is_named_while_the_job_whose_spec_has_it_is_unfinished(store: Store) -> None:
+    job = submit(store, spec={"rows": "a1b2"})
+    submit(store, "another", kind="embed", spec={"rows": "c3d4"})
+
+    def is_named(word: str, kind: str = "ingest") -> bool:
+        return store.is_named_by_unfinished(word, kind=kind)
+
+    assert (is_named("a1b2"), is_named("a1b3"), is_named("c3d4")) == (True, False, False)
+    assert (is_named("c3d4", "embed"), is_named("a1b2", "embed")) == (True, False)
+    claim = store.claim(job.id, Owner.current(), 60.0)
+    assert isinstance(claim, Claim)
+    assert is_named("a1b2")
+    store.finish(claim, JobStatus.COMPLETED, summary={})
+    assert not is_named("a1b2")

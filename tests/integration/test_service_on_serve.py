@@ -52,6 +52,7 @@ def test_serve_says_where_it_answers_and_a_second_one_finds_it_there(served: Ser
     assert served.report["started_cluster"]
     assert served.report["started_serve"]
     assert not served.report["was_up"]
+    assert served.done("status")["service"] == {"url": served.url, "readiness": "ready"}
     # As the dashboard shows them.
     assert len(served.pids(REPLICA)) == 1
     assert len(served.pids(PROXY)) == 1
@@ -94,6 +95,7 @@ def test_it_ends_not_ready_first_and_what_is_under_way_ends_well(served: ServedS
     with served.client() as client:
         served.signal(signal.SIGTERM)
         eventually(lambda: status_of(client, "/readyz") == 503, "not ready")
+        assert served.done("status")["service"]["readiness"] == "not_ready"
         # Until it takes nothing new, what comes all the same is answered.
         assert client.get("/livez").status_code == 200
         eventually(lambda: status_of(client, "/livez") != 200, "nothing new is taken")
@@ -108,6 +110,7 @@ def test_it_ends_not_ready_first_and_what_is_under_way_ends_well(served: ServedS
     assert stream.error is None
     assert head.processes() == []
     assert not (served.state / "service.json").exists()
+    assert served.run("status").object["service"] is None  # pyright: ignore[reportOptionalSubscript]
     assert not (served.state / "service-ending.json").exists()
     assert served.done("serve", "down")["was_up"] is False
 

@@ -25,7 +25,7 @@ from lexigram_ray.core.types import FailureCategory, JobStatus
 from lexigram_ray.embedding.cached import CachedEmbedder
 from lexigram_ray.ingestion.tables import open_table, table_of
 from lexigram_ray.jobs import embed as embed_job
-from lexigram_ray.jobs import staged_files, submitting, text_commit, unfinished
+from lexigram_ray.jobs import staged_files, submitting, text_commit
 from lexigram_ray.jobs.claiming import EndedElsewhereError
 from lexigram_ray.jobs.embed_report import EmbedProgress, EmbedReport, EmbedRequest
 from lexigram_ray.jobs.embed_run import EmbedInterrupted
@@ -325,7 +325,6 @@ def test_reading_that_is_stopped_records_nothing(config: WorkersConfig) -> None:
 def test_rows_of_waiting_jobs_outlive_the_end_of_others(
     config: WorkersConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unfinished, "JOBS_AT_ONCE", 1)
     monkeypatch.setattr(staged_files, "ABANDONED_AFTER_SECONDS", -1.0)
     kept = [submit_embed(config, embedding([f"text {number}"]))[0] for number in range(3)]
     abandoned = config.paths.staged / f"{'0' * 32}.json"
@@ -335,6 +334,21 @@ def test_rows_of_waiting_jobs_outlive_the_end_of_others(
 
     left = {path.stem for path in config.paths.staged.iterdir()}
     assert left == {str(job.spec["rows"]) for job in kept}
+
+
+def test_what_killed_jobs_have_left_is_looked_for_now_and_then(
+    config: WorkersConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staged_files, "ABANDONED_AFTER_SECONDS", -1.0)
+    embed_here(config, embedding(["text 1"]))
+    abandoned = config.paths.staged / f"{'0' * 32}.json"
+    abandoned.touch()
+
+    embed_here(config, embedding(["text 2"]))
+    assert list(config.paths.staged.iterdir()) == [abandoned]
+    monkeypatch.setattr(staged_files, "LOOK_AGAIN_SECONDS", 0.0)
+    embed_here(config, embedding(["text 3"]))
+    assert list(config.paths.staged.iterdir()) == []
 
 
 def test_rows_that_another_store_has_staged_in_the_same_folder_stay_until_it_is_done(

@@ -114,6 +114,11 @@ def test_the_address_is_the_one_asked_for_then_ray_s_own_then_the_noted_one(
     note_cluster(config, noted)
     assert submission_address(config, None).url == "http://noted:8265"
     assert os.environ["RAY_AUTH_TOKEN_PATH"] == token
+    # However it is named, it is the one whose token was noted.
+    for same in ("H:6379", "http://noted:8265/"):
+        monkeypatch.delenv("RAY_AUTH_TOKEN_PATH")
+        assert submission_address(config, same).url == "http://noted:8265"
+        assert os.environ["RAY_AUTH_TOKEN_PATH"] == token
     monkeypatch.setenv("RAY_ADDRESS", "http://cluster:8265/")
     assert submission_address(config, None).url == "http://cluster:8265"
     monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "https://dashboard")
