@@ -103,7 +103,7 @@ def _submit(client: httpx.Client, number: int, heard: Heard) -> int:
             heard.answered(answer.status_code)
             if answer.status_code == 202:
                 return heard.accepted(key, answer.json()["id"])
-            assert answer.status_code in (404, 409, 429) or answer.status_code >= 500, answer.text
+            assert answer.status_code in (409, 429) or answer.status_code >= 500, answer.text
             if answer.status_code >= 500:
                 _check_problem(answer)
         time.sleep(PAUSE_SECONDS)

@@ -85,9 +85,9 @@ def search(
     """
     invocation = Invocation.of(ctx, state, config, json=json, debug=debug)
     settings = invocation.load_config()
-    from lexigram_ray.cli.without_pandas import leave_out_pandas
+    from lexigram_ray.cli.lean_pyarrow import import_pyarrow_without_pandas
 
-    leave_out_pandas()
+    import_pyarrow_without_pandas()
     from lexigram_ray.jobs.searching import search_collection
 
     with stdout_is_for_results(lambda line: say(printable(line), label="output")):

@@ -70,7 +70,8 @@ def status(
       lexigram-ray status --watch --json | jq -c .chunks_per_second
 
     It starts nothing. Exit code 4: nothing is up, or the cluster does not answer. A watch goes on
-    whatever it sees, until Ctrl-C, and ends with 0; with --json it prints an object a line.
+    whatever it sees, but for the service, until Ctrl-C, and ends with 0; with --json it prints an
+    object a line.
     """
     invocation = Invocation.of(ctx, state, config, json=json, debug=debug)
     settings = invocation.load_config()
@@ -141,11 +142,15 @@ def _print_cluster(cluster: ClusterState | None, invocation: Invocation) -> None
 
 
 def _print_service(service: ServiceState, invocation: Invocation) -> None:
-    words = {"ready": "ready", "not_ready": "not ready", "silent": "does not answer"}
-    word = words[service.readiness]
-    shown = word if service.readiness == "ready" else paint(word, "red", sys.stdout)
-    write_line(sys.stdout, f"service    {service.url} ({shown})")
-    if service.readiness == "silent":
+    from lexigram_ray.service.service_state import Readiness
+
+    shown = {
+        Readiness.READY: "(ready)",
+        Readiness.NOT_READY: paint("is not ready", "yellow", sys.stdout),
+        Readiness.SILENT: paint("does not answer", "red", sys.stdout),
+    }
+    write_line(sys.stdout, f"service    {service.url} {shown[service.readiness]}")
+    if service.readiness is Readiness.SILENT:
         say(invocation.suggest("serve"), label="try", style="cyan")
 
 

@@ -18,7 +18,7 @@ from lexigram_ray.core.errors import EmbeddingError
 from lexigram_ray.embedding import devices
 from lexigram_ray.embedding.backend import DeviceMemoryError
 from lexigram_ray.embedding.batching import TokenBatch
-from lexigram_ray.embedding.compiled_models import GRAPH_ONLY, CompiledModels
+from lexigram_ray.embedding.compiled_models import GRAPH_ONLY, CompiledModels, first_answer
 from lexigram_ray.embedding.openvino_import import import_openvino
 from lexigram_ray.embedding.pooling import pool
 
@@ -31,8 +31,6 @@ OTHER_BUDGETS = (512, 2048)
 PRECISION_HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 # It has no class for this error, and says it in the words of whichever part of it failed.
 OUT_OF_MEMORY = ("bad_alloc", "bad alloc", "allocat", "out of memory", "not enough memory")
-
-_FIRST = threading.Lock()
 
 
 class OpenVinoBackend:
@@ -152,16 +150,14 @@ class OpenVinoBackend:
     def _compile(self, *, streams: int) -> openvino.CompiledModel:
         # A search needs only the one, a bulk job only the other: each is made when it is wanted.
         settings = {**self._settings, "NUM_STREAMS": streams}
-        if self._kept is not None:
-            found = self._kept.read(self._core, settings)
-            if found is not None:
-                _infer_first(found)
-                return found
+        found = self._kept.read(self._core, settings) if self._kept is not None else None
+        if found is not None:
+            return found
         with _loading():
             compiled = self._core.compile_model(self._model, "CPU", {**settings, **GRAPH_ONLY})
-        _infer_first(compiled)
+            answer = first_answer(compiled)
         if self._kept is not None:
-            self._kept.keep(self._core, compiled, settings)
+            self._kept.keep(self._core, compiled, settings, answer)
         return compiled
 
 
@@ -171,21 +167,6 @@ def _loading() -> Generator[None]:
         yield
     except RuntimeError as error:
         raise EmbeddingError(f"OpenVINO cannot load the model: {error}") from error
-
-
-def _infer_first(compiled: openvino.CompiledModel) -> None:
-    # OpenVINO's bindings make objects at the first inference of a process, and wait for the
-    # interpreter's lock while they do: two threads that begin at once wait for each other
-    # for ever (seen).
-    tokens = np.ones((1, 4), np.int64)
-    with _FIRST:
-        try:
-            request = compiled.create_infer_request()
-            request.start_async([tokens, tokens])
-            request.wait()
-            request.infer([tokens, tokens])
-        except RuntimeError as error:
-            raise EmbeddingError(f"OpenVINO cannot run the model: {error}") from error
 
 
 def _precision_hint(precision: str) -> str:

@@ -108,7 +108,7 @@ def embed(
         try:
             discard(store, staged, claim.owner)
         except (WorkerError, OSError) as error:
-            # The job is done all the same, and the next one clears them away.
+            # The job is done all the same; they are cleared away as a killed job's are.
             logger.warning("the rows of job %s are not cleared away: %s", taken.job.id, error)
     return report
 

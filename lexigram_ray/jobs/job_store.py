@@ -335,13 +335,13 @@ class JobStore:
             status=status, kind=kind, collection=collection, limit=limit, cursor=cursor
         )
 
-    def is_named_by_unfinished(self, word: str, *, kind: str) -> bool:
-        """Return whether the spec of an unfinished job of a kind has a word in it.
+    def has_unfinished_with(self, digest: str, *, kind: str) -> bool:
+        """Return whether an unfinished job of a kind has a digest in its spec.
 
         Args:
-            word: A digest, or something else that is in no other spec by chance.
+            digest: In hexadecimal digits.
         """
-        return self._listing.is_named(word, kind=kind)
+        return self._listing.has_unfinished_with(digest, kind=kind)
 
     def counts(self, kind: str | None = None) -> dict[JobStatus, int]:
         """Return how many jobs are in each state, in every one.

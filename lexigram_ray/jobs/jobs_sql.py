@@ -251,9 +251,9 @@ COUNTS_OF_KIND = (
     .group_by(jobs.c.status)
 )
 
-# Whether what some unfinished job is to do has this word in it.
-ANY_UNFINISHED_NAMING = (
-    select(jobs.c.id).where(OF_KIND, unfinished, jobs.c.spec.contains(bindparam("word"))).limit(1)
+# Whether some unfinished job's spec has this digest anywhere in its text.
+ANY_UNFINISHED_WITH = (
+    select(jobs.c.id).where(OF_KIND, unfinished, jobs.c.spec.contains(bindparam("digest"))).limit(1)
 )
 
 # Whether any job was made in some time, whoever asked for it.

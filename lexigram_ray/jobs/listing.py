@@ -110,11 +110,11 @@ class Listing:
         with self._database.read() as connection:
             return errors_in_a_row(connection, job_id)
 
-    def is_named(self, word: str, *, kind: str) -> bool:
-        """Return whether an unfinished job's spec has a word in it."""
-        asked = {"word": storable(word), "kind": storable(kind)}
+    def has_unfinished_with(self, digest: str, *, kind: str) -> bool:
+        """Return whether an unfinished job has a digest in its spec."""
+        asked = {"digest": storable(digest), "kind": storable(kind)}
         with self._database.read() as connection:
-            return connection.execute(jobs_sql.ANY_UNFINISHED_NAMING, asked).first() is not None
+            return connection.execute(jobs_sql.ANY_UNFINISHED_WITH, asked).first() is not None
 
     def counts(self, kind: str | None = None) -> dict[JobStatus, int]:
         """Count the jobs in each state."""

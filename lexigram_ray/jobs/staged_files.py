@@ -34,26 +34,6 @@ OnRead = Callable[[int], None]
 """Is given the rows read so far."""
 
 
-class _Looks:
-    """When this process has last looked into which folder for what killed jobs have left."""
-
-    def __init__(self) -> None:
-        self._last: dict[Path, float] = {}
-        self._use = threading.Lock()
-
-    def is_due(self, folder: Path) -> bool:
-        """Whether it is time for another look, which then counts as taken."""
-        now = time.monotonic()
-        with self._use:
-            is_due = now - self._last.get(folder, -LOOK_AGAIN_SECONDS) >= LOOK_AGAIN_SECONDS
-            if is_due:
-                self._last[folder] = now
-        return is_due
-
-
-_LOOKS = _Looks()
-
-
 def staged_rows(
     config: WorkersConfig,
     table: TextTable,
@@ -166,7 +146,7 @@ def discard(store: Store, staged: StagedTable, owner: Owner) -> None:
         ):
             for path in _files(folder, staged.digest):
                 path.unlink(missing_ok=True)
-    if _LOOKS.is_due(folder):
+    if _is_time_to_look(folder):
         discard_abandoned(store, folder, owner)
 
 
@@ -210,8 +190,22 @@ def _leave_to_others(store: Store, folder: Path, digest: str, *, dry_run: bool =
     return bool(others)
 
 
+def _is_time_to_look(folder: Path) -> bool:
+    """Whether nobody has looked into a folder for some time; from now on somebody has."""
+    note = folder.with_name(f"{folder.name}.looked")
+    try:
+        age = time.time() - note.stat().st_mtime
+    except FileNotFoundError:
+        age = LOOK_AGAIN_SECONDS
+    # One from the future was made by a clock that has been set back.
+    is_time = not 0 <= age < LOOK_AGAIN_SECONDS
+    if is_time:
+        note.touch()
+    return is_time
+
+
 def _is_wanted(store: Store, digest: str) -> bool:
-    return store.is_named_by_unfinished(digest, kind=EMBED)
+    return store.has_unfinished_with(digest, kind=EMBED)
 
 
 def _digests(folder: Path) -> set[str]:

@@ -66,10 +66,11 @@ def submission_address(config: WorkersConfig, address: str | None) -> Submission
 
 def _is_of(noted: NotedCluster, asked: str) -> bool:
     """Whether an address, of its head or its dashboard, is a noted cluster's."""
-    if asked.startswith(_URLS):
-        dashboard = noted.dashboard or ""
-        return is_same(asked.rstrip("/").partition("://")[2], dashboard.partition("://")[2])
-    return noted.address is not None and is_same(asked, noted.address)
+    scheme, separator, place = asked.rstrip("/").rpartition("://")
+    if not separator:
+        return noted.address is not None and is_same(place, noted.address)
+    noted_scheme, _, noted_place = (noted.dashboard or "").rpartition("://")
+    return scheme == noted_scheme and is_same(place, noted_place)
 
 
 def dashboard_of(address: str) -> str:

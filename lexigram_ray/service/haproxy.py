@@ -13,6 +13,7 @@ from lexigram_ray.core.ids import hash_text
 from lexigram_ray.runtime.head import private_folder, private_path
 
 SCRIPT = Path(__file__).with_suffix(".sh")
+ANSWERS = Path(__file__).with_name("haproxy_answers")
 DRAIN_SECONDS = 2
 """How long a replica that ends still takes requests: HAProxy has been told by then."""
 
@@ -39,7 +40,8 @@ def haproxy_environment(state: Path, host: str) -> dict[str, str]:
     """
     binary, folder = _binary(), haproxy_folder(state)
     fits = len(os.fsencode(folder)) + LONGEST_SOCKET <= LONGEST_PATH
-    if binary is None or not os.access(SCRIPT, os.X_OK) or ":" in host or not fits:
+    is_whole = os.access(SCRIPT, os.X_OK) and ANSWERS.is_dir()
+    if binary is None or not is_whole or ":" in host or not fits:
         return {}
     # Made here, as far as this node goes: whoever makes it first could steer HAProxy.
     private_folder(folder.name)

@@ -12,7 +12,7 @@ PATIENCE_SECONDS = 3.0
 
 
 class Readiness(StrEnum):
-    """How a service answers."""
+    """How a service answers: it takes requests, none now, or nothing at all comes of it."""
 
     READY = "ready"
     NOT_READY = "not_ready"
@@ -50,7 +50,8 @@ def _asked(url: str) -> Readiness:
     import httpx
 
     try:
-        answer = httpx.get(f"{url}/readyz", timeout=PATIENCE_SECONDS, trust_env=False)
-    except httpx.TransportError:
+        status = httpx.get(f"{url}/readyz", timeout=PATIENCE_SECONDS, trust_env=False).status_code
+    except httpx.HTTPError:
         return Readiness.SILENT
-    return Readiness.READY if answer.status_code == 200 else Readiness.NOT_READY
+    # Anything else is no answer of the service's.
+    return {200: Readiness.READY, 503: Readiness.NOT_READY}.get(status, Readiness.SILENT)

@@ -57,17 +57,17 @@ def test_jobs_of_other_kinds_and_collections_are_left_out(
     assert {job.id for job in unfinished_jobs(store, kind="ingest", collection="docs")} == mine
 
 
-def test_a_word_is_named_while_the_job_whose_spec_has_it_is_unfinished(store: Store) -> None:
+def test_a_digest_is_found_while_the_job_whose_spec_has_it_is_unfinished(store: Store) -> None:
     job = submit(store, spec={"rows": "a1b2"})
     submit(store, "another", kind="embed", spec={"rows": "c3d4"})
 
-    def is_named(word: str, kind: str = "ingest") -> bool:
-        return store.is_named_by_unfinished(word, kind=kind)
+    def is_found(digest: str, kind: str = "ingest") -> bool:
+        return store.has_unfinished_with(digest, kind=kind)
 
-    assert (is_named("a1b2"), is_named("a1b3"), is_named("c3d4")) == (True, False, False)
-    assert (is_named("c3d4", "embed"), is_named("a1b2", "embed")) == (True, False)
+    assert (is_found("a1b2"), is_found("a1b3"), is_found("c3d4")) == (True, False, False)
+    assert (is_found("c3d4", "embed"), is_found("a1b2", "embed")) == (True, False)
     claim = store.claim(job.id, Owner.current(), 60.0)
     assert isinstance(claim, Claim)
-    assert is_named("a1b2")
+    assert is_found("a1b2")
     store.finish(claim, JobStatus.COMPLETED, summary={})
-    assert not is_named("a1b2")
+    assert not is_found("a1b2")

@@ -48,7 +48,7 @@ def compilations(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 
 def vectors(models: Path, *, threads: int = 2) -> NDArray[np.float32]:
     """Embed in bulk, and as a query: each has a compiled model of its own."""
-    provider = load_provider(minilm(models), models_dir=models, threads=threads)
+    provider = load_provider(minilm(models), models_dir=models, threads=threads, backend="openvino")
     return np.vstack([provider.embed_texts(TEXTS), provider.embed_query(TEXTS[0])])
 
 

@@ -119,6 +119,7 @@ def test_the_address_is_the_one_asked_for_then_ray_s_own_then_the_noted_one(
         monkeypatch.delenv("RAY_AUTH_TOKEN_PATH")
         assert submission_address(config, same).url == "http://noted:8265"
         assert os.environ["RAY_AUTH_TOKEN_PATH"] == token
+    assert submission_address(config, "https://noted:8265").url == "https://noted:8265"
     monkeypatch.setenv("RAY_ADDRESS", "http://cluster:8265/")
     assert submission_address(config, None).url == "http://cluster:8265"
     monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "https://dashboard")

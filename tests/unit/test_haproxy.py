@@ -46,7 +46,7 @@ def test_its_counters_are_shown_to_this_machine_alone_and_nobody_else_steers_it(
 
     assert done.stdout.split() == ["-db", "-f", str(file), "-dR"]
     lines = file.read_text().splitlines()
-    own = ("    http-error ", "    http-request ", "    unique-id-format ")
+    own = ("    http-error ", "    http-request ", "    http-response ", "    unique-id-format ")
     assert [line for line in lines if not line.startswith(own)] == CONFIGURATION.replace(
         "bind :9101", "bind 127.0.0.1:9101"
     ).replace("bind *:8404", "bind 127.0.0.1:8404").splitlines()

@@ -170,7 +170,7 @@ class OpenAIError(BaseModel):
 
 def openai_errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the errors that a route of OpenAI's may answer with, for its `responses`."""
-    always = {400, 401, 403, 413, 429, 500, 503}
+    always = {400, 401, 403, 413, 429, 500, 502, 503, 504}
     found: dict[int | str, dict[str, Any]] = {
         status: {"model": OpenAIError, "description": HTTPStatus(status).phrase}
         for status in sorted(always | set(statuses))

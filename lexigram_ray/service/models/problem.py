@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lexigram_ray.service.problems import PROBLEM_JSON
 
-ALWAYS = (401, 403, 413, 422, 429, 500, 503)
+ALWAYS = (401, 403, 413, 422, 429, 500, 502, 503, 504)
 """What any route under `/v1` may answer."""
 
 

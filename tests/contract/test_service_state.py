@@ -1,0 +1,87 @@
+"""`status` tells how the service answers that `serve` has noted."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from lexigram_ray.core.config import WorkersConfig, load_config
+from lexigram_ray.service.service_note import NotedService, note_service
+from lexigram_ray.service.service_state import read_service
+from tests.command_line import run_cli
+from tests.integration.ports import free_port
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> WorkersConfig:
+    return load_config(state_dir=tmp_path / "state")
+
+
+@contextmanager
+def answering(status: int) -> Iterator[int]:
+    """Answer every GET with a status; yield the port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+def note(config: WorkersConfig, port: int) -> str:
+    """Note a service, and return its URL."""
+    noted = NotedService(
+        host="127.0.0.1",
+        port=port,
+        settings_key="",
+        started_serve=True,
+        started_cluster=True,
+        watcher=None,
+    )
+    note_service(config, noted)
+    return noted.url
+
+
+@pytest.mark.parametrize(
+    ("status", "readiness", "words"),
+    [
+        (200, "ready", "(ready)"),
+        (503, "not_ready", "is not ready"),
+        (404, "silent", "does not answer"),
+        (None, "silent", "does not answer"),
+    ],
+)
+def test_it_is_ready_or_not_or_silent(
+    config: WorkersConfig, status: int | None, readiness: str, words: str
+) -> None:
+    if status is None:
+        url = note(config, free_port())
+        shown, seen = shown_by_status(config), read_service(config)
+    else:
+        with answering(status) as port:
+            url = note(config, port)
+            shown, seen = shown_by_status(config), read_service(config)
+    assert seen is not None
+    assert seen.to_dict() == {"url": url, "readiness": readiness}
+    assert f"service    {url} {words}\n" in shown
+
+
+def test_where_none_was_started_nothing_is_shown(config: WorkersConfig) -> None:
+    assert read_service(config) is None
+    assert "service" not in shown_by_status(config)
+
+
+def shown_by_status(config: WorkersConfig) -> str:
+    return run_cli("status", state=config.paths.root).stdout
