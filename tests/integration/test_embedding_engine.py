@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from lexigram_ray.core.errors import EmbeddingError, TextsRefusedError
+from lexigram_ray.embedding import devices
 from lexigram_ray.embedding.engine import LocalProvider, load_provider
 from lexigram_ray.embedding.models import describe_model
 from lexigram_ray.embedding.openvino_engine import OpenVinoBackend
@@ -48,7 +49,10 @@ def test_vectors_equal_those_of_sentence_transformers(models_dir, reference, bac
     model = minilm(models_dir, precision)
     ours = load_provider(model, models_dir=models_dir, threads=2, backend=backend)
 
-    cosines = _cosines(ours.embed_texts(TEXTS), reference)
+    # Where the CPU has no bf16, OpenVINO emulates it, some hundred times slower.
+    is_emulated = precision == "bf16" and backend == "openvino" and not devices.cpu_has_bf16()
+    chosen = slice(None, None, 25 if is_emulated else 1)
+    cosines = _cosines(ours.embed_texts(TEXTS[chosen]), reference[chosen])
 
     print(f"{backend} {precision}: cosine min {cosines.min():.6f}, mean {cosines.mean():.6f}")
     assert cosines.min() >= MIN_COSINE
