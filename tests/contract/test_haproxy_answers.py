@@ -114,6 +114,26 @@ def test_a_replica_that_dies_in_mid_request_has_broken_it_off(
     assert answer.json()["error"]["code"] == "broken_off"
 
 
+def test_a_replica_that_dies_on_a_used_connection_has_the_client_s_closed(
+    client: httpx.Client, replica: socket.socket
+) -> None:
+    def answer_and_die() -> None:
+        connection, _ = replica.accept()
+        with connection:
+            connection.recv(10_000)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+            connection.recv(10_000)
+
+    replica.listen()
+    answering = threading.Thread(target=answer_and_die, daemon=True)
+    answering.start()
+    assert client.get("/v1/jobs").status_code == 200
+    # The client alone knows whether it may send this one again.
+    with pytest.raises(httpx.RemoteProtocolError):
+        client.post("/v1/documents", json={})
+    answering.join(20)
+
+
 def test_the_first_of_several_ids_counts(client: httpx.Client) -> None:
     answer = client.get("/v1/jobs", headers=[("X-Request-ID", "mine"), ("X-Request-ID", 'a"b')])
     assert problem_of(answer, 503, "no_replica")["request_id"] == "mine"
