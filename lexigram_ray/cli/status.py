@@ -87,8 +87,8 @@ def status(
 
         found, service = read_status(settings), read_service(settings)
     if invocation.json:
-        answer = found.to_dict()
-        invocation.answer({**answer, "service": None if service is None else service.to_dict()})
+        shown = None if service is None else service.to_dict()
+        invocation.answer({**found.to_dict(), "service": shown})
     else:
         _print(found, service, invocation)
     return EXIT_DONE if found.is_up else EXIT_UNREACHABLE
