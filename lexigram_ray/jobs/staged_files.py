@@ -141,11 +141,7 @@ def discard(store: Store, staged: StagedTable, owner: Owner) -> None:
     folder = staged.path.parent
     with turn_of(store, staged.digest, owner):
         # Asked within the turn: who submits a job over these rows does so in it.
-        if not _is_wanted(store, staged.digest) and not _leave_to_others(
-            store, folder, staged.digest
-        ):
-            for path in _files(folder, staged.digest):
-                path.unlink(missing_ok=True)
+        _clear(store, folder, staged.digest)
     if _is_time_to_look(folder):
         discard_abandoned(store, folder, owner)
 
@@ -168,17 +164,28 @@ def discard_abandoned(
     left = [each for each in _digests(folder) if _is_abandoned(folder, each)]
     for digest in sorted(left):
         with turn_of(store, digest, owner):
-            if not _is_abandoned(folder, digest) or _is_wanted(store, digest):
+            if not _is_abandoned(folder, digest):
                 continue
-            if _leave_to_others(store, folder, digest, dry_run=dry_run):
-                continue
-            tables += 1
-            for path in _files(folder, digest):
-                with contextlib.suppress(FileNotFoundError):
-                    size += path.stat().st_size
-                    if not dry_run:
-                        path.unlink()
+            cleared = _clear(store, folder, digest, dry_run=dry_run)
+            if cleared is not None:
+                tables += 1
+                size += cleared
     return tables, size
+
+
+def _clear(store: Store, folder: Path, digest: str, *, dry_run: bool = False) -> int | None:
+    """Remove staged rows, in their turn; return their bytes, or None where a job may want them."""
+    if store.has_unfinished_with(digest, kind=EMBED):
+        return None
+    if _leave_to_others(store, folder, digest, dry_run=dry_run):
+        return None
+    size = 0
+    for path in _files(folder, digest):
+        with contextlib.suppress(FileNotFoundError):
+            size += path.stat().st_size
+            if not dry_run:
+                path.unlink()
+    return size
 
 
 def _leave_to_others(store: Store, folder: Path, digest: str, *, dry_run: bool = False) -> bool:
@@ -202,10 +209,6 @@ def _is_time_to_look(folder: Path) -> bool:
     if is_time:
         note.touch()
     return is_time
-
-
-def _is_wanted(store: Store, digest: str) -> bool:
-    return store.has_unfinished_with(digest, kind=EMBED)
 
 
 def _digests(folder: Path) -> set[str]:
