@@ -30,7 +30,7 @@ def follow_and_answer(
     *,
     wants_result: bool,
     display: Display | None = None,
-    submit: Callable[[], None] = lambda: None,
+    submit: Callable[[], None] | None = None,
 ) -> int:
     """Show what a job prints until it has ended, and return its exit code.
 
@@ -53,8 +53,11 @@ def follow_and_answer(
         say_how_to_go_on(invocation, jobs, job_id, display)
 
     with Interrupts(stop=stop, on_first=let_go, on_exit=restore_terminal):
-        submit()
+        if submit is not None:
+            submit()
         is_submitted.set()
+        if submit is not None:
+            say_submitted(jobs, job_id, display)
         job = follow(jobs, job_id, log.take, stop)
     log.end()
     if job is None:
@@ -88,6 +91,11 @@ def stop_and_tell(invocation: Invocation, jobs: ClusterJobs, job_id: str) -> int
     else:
         write_line(sys.stdout, f"{job_id} was asked to stop ({job.status.lower()})")
     return EXIT_DONE
+
+
+def say_submitted(jobs: ClusterJobs, job_id: str, display: Display) -> None:
+    """Say that the cluster has taken a job."""
+    display.say(f"{job_id} to {jobs.url}", label="submitted")
 
 
 def say_how_to_go_on(

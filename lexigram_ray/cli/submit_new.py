@@ -79,11 +79,7 @@ def submit_new(
     _warn(display, invocation, command, new, runtime_env, is_default=state is None)
     submission = _submission(invocation, command, new, runtime_env, state)
 
-    def hand_over() -> None:
-        jobs.submit(submission)
-        display.say(f"{submission.id} to {jobs.url}", label="submitted")
-
-    from lexigram_ray.cli.submit_follow import follow_and_answer
+    from lexigram_ray.cli.submit_follow import follow_and_answer, say_submitted
 
     if wait:
         return follow_and_answer(
@@ -92,9 +88,10 @@ def submit_new(
             submission.id,
             wants_result=invocation.json,
             display=display,
-            submit=hand_over,
+            submit=lambda: jobs.submit(submission),
         )
-    hand_over()
+    jobs.submit(submission)
+    say_submitted(jobs, submission.id, display)
     return _answer(invocation, jobs, submission.id, display)
 
 

@@ -141,7 +141,7 @@ def test_texts_that_hang_fail_alone_wherever_they_are_embedded(
     texts[1] = texts[9] = f"an {ENDLESS} text"
     units = stage_texts(path, texts, 1)
     place = kind(
-        _settings(tmp_path, 3),
+        _settings(tmp_path, 6),
         recipe_of(EndlessProvider(16)),
         job_id="job",
         collection="tests",

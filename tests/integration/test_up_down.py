@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.chaos]
 
 WORDS = ["tide", "moon", "bread", "yeast", "chess", "queen", "bee", "nectar", "steel", "rope"]
 DOCUMENTS = 100
-MORE_DOCUMENTS = 600
+MORE_DOCUMENTS = 150
 """So many that they are certainly not done when `down` comes to them."""
 
 TEXTS = 300
@@ -106,7 +106,7 @@ def test_jobs_outlive_their_queue_runner_and_embedder_and_down_leaves_no_process
         assert attempts == [LOST, "completed"]
     # A runner ends itself a moment after its job has.
     kept = {begun[name]["name"] for name in ("queue", "dead_letters", "maintenance")}
-    site.wait_for("no runner", lambda _: site.actor_pids().keys() == kept, seconds=30)
+    site.wait_for("no runner", lambda _: site.actor_pids().keys() == kept)
     assert len(sources(site.state, "docs")) == DOCUMENTS
     assert_nothing_twice(site.state, "docs")
     assert {row["id"] for row in rows_of(site.state, "texts")} == {f"t{n}" for n in range(TEXTS)}

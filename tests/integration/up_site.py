@@ -22,6 +22,8 @@ SETTINGS = {
 
 STORE_URL = "LEX_AI_WORKERS__STORE_URL"
 LOOK_SECONDS = 0.1
+WAIT_SECONDS = 300.0
+"""For what takes a few seconds, and on a slow machine beside other tests a few minutes."""
 
 
 class Site:
@@ -56,7 +58,7 @@ class Site:
     def actor_pids(self) -> dict[str, int]:
         return {actor["name"]: actor["pid"] for actor in self.done("status")["cluster"]["actors"]}
 
-    def wait_for(self, what: str, holds: Callable[[Store], bool], seconds: float = 60) -> None:
+    def wait_for(self, what: str, holds: Callable[[Store], bool], seconds: float = WAIT_SECONDS) -> None:
         """Wait until something holds of the store.
 
         Raises:
