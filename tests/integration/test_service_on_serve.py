@@ -21,9 +21,9 @@ from tests.integration.served_site import (
     REPLICA,
     ServedSite,
     eventually,
+    serving,
     status_of,
 )
-from tests.ready_state import with_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
@@ -34,12 +34,8 @@ BODY = {"collection": "notes", "texts": [{"id": "t1", "text": "Fog signals are g
 def served(
     tmp_path_factory: pytest.TempPathFactory, converted_models: Path
 ) -> Iterator[ServedSite]:
-    site = ServedSite(with_model(tmp_path_factory.mktemp("served") / "state", converted_models))
-    try:
-        site.serve()
+    with serving(tmp_path_factory.mktemp("served"), converted_models) as site:
         yield site
-    finally:
-        site.close()
 
 
 def test_serve_says_where_it_answers_and_a_second_one_finds_it_there(served: ServedSite) -> None:

@@ -14,8 +14,8 @@ from tests.integration.served_site import (
     REPLICA,
     ServedSite,
     eventually,
+    serving,
 )
-from tests.ready_state import with_model
 from tests.service_load import Heard, submit_all
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
@@ -28,19 +28,13 @@ CONNECTIONS = 16
 def served(
     tmp_path_factory: pytest.TempPathFactory, converted_models: Path
 ) -> Iterator[ServedSite]:
-    site = ServedSite(
-        with_model(tmp_path_factory.mktemp("served") / "state", converted_models),
-        {
-            "LEX_AI_WORKERS__SERVICE__MAX_REPLICAS": "2",
-            # Another one is wanted from a third of these on; none has to wait.
-            "LEX_AI_WORKERS__SERVICE__MAX_ONGOING_REQUESTS": str(2 * CONNECTIONS),
-        },
-    )
-    try:
-        site.serve()
+    settings = {
+        "LEX_AI_WORKERS__SERVICE__MAX_REPLICAS": "2",
+        # Another one is wanted from a third of these on; none has to wait.
+        "LEX_AI_WORKERS__SERVICE__MAX_ONGOING_REQUESTS": str(2 * CONNECTIONS),
+    }
+    with serving(tmp_path_factory.mktemp("served"), converted_models, settings) as site:
         yield site
-    finally:
-        site.close()
 
 
 def test_a_replica_comes_under_load_and_no_request_fails_for_it(served: ServedSite) -> None:

@@ -58,7 +58,9 @@ class Site:
     def actor_pids(self) -> dict[str, int]:
         return {actor["name"]: actor["pid"] for actor in self.done("status")["cluster"]["actors"]}
 
-    def wait_for(self, what: str, holds: Callable[[Store], bool], seconds: float = WAIT_SECONDS) -> None:
+    def wait_for(
+        self, what: str, holds: Callable[[Store], bool], seconds: float = WAIT_SECONDS
+    ) -> None:
         """Wait until something holds of the store.
 
         Raises:
