@@ -179,11 +179,22 @@ def _kept_dimensions(settings: ModelSettings, dimensions: int | None, name: str)
 
 
 def _resolve_precision(precision: str) -> str:
+    if precision == "bf16" and not devices.computes_on_gpu() and not devices.cpu_has_bf16():
+        _say_what_emulation_costs()
     if precision != "auto":
         return precision
     if devices.computes_on_gpu():
         return devices.half_precision(devices.gpu_capability())
     return "bf16" if devices.cpu_has_bf16() else "fp32"
+
+
+@functools.cache
+def _say_what_emulation_costs() -> None:
+    logger.warning(
+        "--precision bf16 on a CPU that does not multiply bf16 (%s): it is emulated, and may take"
+        " a hundred times as long; without the option it computes in fp32",
+        devices.cpu_name(),
+    )
 
 
 @functools.cache

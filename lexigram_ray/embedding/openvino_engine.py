@@ -64,8 +64,7 @@ class OpenVinoBackend:
             "ENABLE_CPU_PINNING": False,
         }
         self._core = openvino.Core()
-        with _loading():
-            self._model = self._core.read_model(str(model)) if isinstance(model, Path) else model
+        self._source = model
         self._kept = CompiledModels(model) if keep_compiled and isinstance(model, Path) else None
         self._compiling = threading.Lock()
         self._many: openvino.CompiledModel | None = None
@@ -154,7 +153,10 @@ class OpenVinoBackend:
         if found is not None:
             return found
         with _loading():
-            compiled = self._core.compile_model(self._model, "CPU", {**settings, **GRAPH_ONLY})
+            # Read only now: what was compiled and kept is had without it.
+            if isinstance(self._source, Path):
+                self._source = self._core.read_model(str(self._source))
+            compiled = self._core.compile_model(self._source, "CPU", {**settings, **GRAPH_ONLY})
             answer = first_answer(compiled)
         if self._kept is not None:
             self._kept.keep(self._core, compiled, settings, answer)

@@ -227,6 +227,18 @@ def test_auto_is_bf16_only_where_the_cpu_has_it(tmp_path):
     assert not devices.cpu_has_bf16(tmp_path / "nothing")
 
 
+def test_bf16_that_is_emulated_is_said_once(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(devices, "cpu_has_bf16", lambda: False)
+    monkeypatch.setattr(devices, "computes_on_gpu", lambda: False)
+    models._say_what_emulation_costs.cache_clear()
+    with caplog.at_level(logging.WARNING):
+        describe_model("all-MiniLM-L6-v2", precision="auto", models_dir=tmp_path)
+        assert not caplog.text
+        for _ in range(2):
+            describe_model("all-MiniLM-L6-v2", precision="bf16", models_dir=tmp_path)
+    assert caplog.text.count("it is emulated") == 1
+
+
 def test_half_precision_on_a_gpu_older_than_bf16_is_fp16():
     assert devices.half_precision((7, 5)) == "fp16"
     assert devices.half_precision((8, 0)) == "bf16"
