@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 ESCAPE = "\x1b"
 MANY = 90
+ON_RAY = {"LEX_AI_WORKERS__RUNTIME__INLINE_SECONDS": "0"}
 NOTES = {
     "crane.md": f"# The crane\n\n{PAGES[1]}\n",
     "fog.txt": f"{PAGES[2]}\n",
@@ -338,7 +339,7 @@ def many_documents(tmp_path: Path) -> Path:
     folder = tmp_path / "many"
     folder.mkdir()
     for number in range(MANY):
-        text = " ".join(f"Rule {number} of quay {line} is its own." for line in range(300))
+        text = " ".join(f"Rule {number} of quay {line} is its own." for line in range(120))
         (folder / f"{number:03}.txt").write_text(text)
     return folder
 
@@ -347,7 +348,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_goes_on(
     many_documents: Path, state: Path
 ) -> None:
     arguments = ["ingest", many_documents, "-c", "many", "--json", "--json-progress"]
-    process = start_cli(*arguments, state=state)
+    process = start_cli(*arguments, state=state, env=ON_RAY)
     assert process.stderr is not None
     for line in process.stderr:
         if json.loads(line).get("documents_done", 0) >= 3:
@@ -365,14 +366,16 @@ def test_an_interrupted_run_says_how_to_go_on_and_goes_on(
     stopped = json.loads(output)
     assert 0 < stopped["documents"]["ingested"] < MANY
 
-    resumed = run_cli(*arguments, state=state, timeout=500)
+    resumed = run_cli(*arguments, state=state, env=ON_RAY, timeout=500)
     assert resumed.code == 0, resumed.stderr
     assert resumed.object["job_id"] == stopped["job_id"]
     assert resumed.object["documents"]["found"] == MANY  # type: ignore[index]
 
 
 def test_a_second_interrupt_ends_at_once_with_130(many_documents: Path, state: Path) -> None:
-    process = start_cli("ingest", many_documents, "-c", "many", "--json-progress", state=state)
+    process = start_cli(
+        "ingest", many_documents, "-c", "many", "--json-progress", state=state, env=ON_RAY
+    )
     assert process.stderr is not None
     for line in process.stderr:
         if json.loads(line).get("phase") == "ingesting":

@@ -144,7 +144,7 @@ def test_ids_are_the_chunks_own_or_the_same_each_time(state: Path) -> None:
 
 
 def test_a_killed_process_loses_no_row_and_its_progress_is_seen_live(state: Path) -> None:
-    given = chunks(1100, sentences=12)
+    given = chunks(1100, sentences=6)
 
     async def run() -> str:
         watcher = BatchEmbeddingWorker(state=state)
@@ -246,7 +246,7 @@ def test_a_subscriber_may_submit_the_next_job_and_a_failing_one_harms_nothing(
 def test_stop_gives_back_what_does_not_end_in_time_and_the_next_worker_goes_on(
     state: Path,
 ) -> None:
-    given = chunks(1100, sentences=12)
+    given = chunks(1100, sentences=6)
 
     async def run() -> None:
         first = BatchEmbeddingWorker(state=state, drain_seconds=0.0)

@@ -1,8 +1,8 @@
 """Debian's documentation packages as a corpus, and twenty questions that it answers.
 
-`make test` ingests debian-policy whole and some seventy named pages of python3-doc; `make bench`
-ingests python3-doc, debian-policy and git-doc whole. Paths in `questions.json` are relative to
-`/usr/share/doc`, so that they name no Python version.
+`make test` ingests parts of debian-policy and some sixty named pages of python3-doc, `make soak`
+more pages and debian-policy whole, `make bench` python3-doc, debian-policy and git-doc whole. Paths
+in `questions.json` are relative to `/usr/share/doc`, so that they name no Python version.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ PYTHON = DOC / "python3-doc" / "html"
 POLICY = DOC / "debian-policy"
 QUESTIONS = Path(__file__).with_name("questions.json")
 PYTHON_PAGES = Path(__file__).with_name("python_pages.txt")
-"""Patterns under `python3-doc/html`, one a line."""
+"""Patterns under `python3-doc/html`, one a line; below the ruler those of `make soak` alone."""
+
+POLICY_PARTS = ("policy.html/*.html", "policy.pdf.gz", "perl-policy.html", "README*", "*.yaml.gz")
+"""What `make test` takes: the policy as pages and as a book, and not five times over."""
 
 WHOLE_BOOKS = ("policy.txt.gz", "policy.pdf.gz", "policy.epub")
 """Files that hold all of the policy: only their answering passage is an answer."""
@@ -64,10 +67,13 @@ def questions() -> list[Question]:
     ]
 
 
-def corpus_paths() -> list[Path]:
-    """Return what `make test` ingests: debian-policy and the named pages of python3-doc."""
-    patterns = PYTHON_PAGES.read_text(encoding="utf-8").split()
-    return [POLICY, *(page for pattern in patterns for page in sorted(PYTHON.glob(pattern)))]
+def corpus_paths(*, whole: bool) -> list[Path]:
+    """Return what `make test` ingests of both packages, or `make soak`."""
+    some, _, more = PYTHON_PAGES.read_text(encoding="utf-8").partition("---")
+    pages = [*some.split(), *(more.split() if whole else ())]
+    parts = ["*"] if whole else POLICY_PARTS
+    named = ((PYTHON, pages), (POLICY, parts))
+    return [path for root, globs in named for each in globs for path in sorted(root.glob(each))]
 
 
 def whole_packages() -> list[Path]:

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,15 +89,18 @@ class IngestedCorpus:
         return parsed
 
 
-@pytest.fixture(scope="session")
-def ingested_corpus(tmp_path_factory: pytest.TempPathFactory) -> IngestedCorpus:
+@pytest.fixture(scope="session", params=["some", pytest.param("whole", marks=pytest.mark.soak)])
+def ingested_corpus(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> IngestedCorpus:
     """Debian-policy and the named pages of python3-doc, in collection `docs`."""
     require_packages(["python3-doc", "debian-policy"])
-    return made_once(tmp_path_factory, "corpus", _ingested)
+    whole = request.param == "whole"
+    return made_once(tmp_path_factory, f"corpus-{request.param}", partial(_ingested, whole=whole))
 
 
-def _ingested(folder: Path) -> IngestedCorpus:
-    paths, state = tuple(corpus_paths()), folder / "state"
+def _ingested(folder: Path, *, whole: bool) -> IngestedCorpus:
+    paths, state = tuple(corpus_paths(whole=whole)), folder / "state"
     return IngestedCorpus(state=state, paths=paths, first=ingest(paths, state))
 
 

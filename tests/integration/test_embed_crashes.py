@@ -54,7 +54,7 @@ def test_a_run_killed_at_random_moments_ends_as_an_undisturbed_one(
 ) -> None:
     # The cache would make every run but the first too short to be killed in the middle.
     seconds = random.Random(5)
-    longest, kills = (16.0, 2) if on_ray else (8.0, 3)
+    longest, kills = (16.0, 2) if on_ray else (6.0, 3)
     for _ in range(kills):
         env = ON_RAY if on_ray else {}
         process = start_cli("embed", table, "-c", "texts", "--json", state=state, env=env)

@@ -19,7 +19,7 @@ from tests.embedding_models import minilm, models_dir, real_texts
 
 __all__ = ["models_dir"]
 
-TEXTS = real_texts(200)
+TEXTS = real_texts(100)
 MIN_COSINE = 0.999
 
 

@@ -86,7 +86,7 @@ def test_a_run_killed_at_random_moments_ends_as_an_undisturbed_one(
     # The cache would make every run but the first too short to be killed in the middle.
     seconds = random.Random(20261124)
     longest = 14.0 if on_ray else 9.0
-    for _ in range(6 if not on_ray else 3):
+    for _ in range(3 if on_ray else 4):
         env = ON_RAY if on_ray else {}
         process = start_cli("ingest", many_docs, "-c", "docs", "--json", state=state, env=env)
         time.sleep(seconds.uniform(0.8, longest))

@@ -135,7 +135,7 @@ def test_a_text_that_hangs_the_embedder_fails_alone(tmp_path: Path) -> None:
 def test_texts_that_hang_fail_alone_wherever_they_are_embedded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[WarmPlace] | type[RayDataPlace]
 ) -> None:
-    monkeypatch.setattr(patience, "PATIENCE_SECONDS", 60.0)
+    monkeypatch.setattr(patience, "PATIENCE_SECONDS", 40.0)
     path = tmp_path / "staged.arrow"
     texts = [f"text {number}" for number in range(12)]
     texts[1] = texts[9] = f"an {ENDLESS} text"

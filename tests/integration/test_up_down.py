@@ -24,7 +24,7 @@ from tests.tables import assert_nothing_twice, rows_of, sources
 pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.chaos]
 
 WORDS = ["tide", "moon", "bread", "yeast", "chess", "queen", "bee", "nectar", "steel", "rope"]
-DOCUMENTS = 100
+DOCUMENTS = 80
 MORE_DOCUMENTS = 150
 """So many that they are certainly not done when `down` comes to them."""
 
@@ -44,7 +44,7 @@ def write_documents(folder: Path, count: int, *, seed: int) -> Path:
     for number in range(count):
         paragraphs = [
             f"Part {part} of {number}. " + " ".join(source.choices(WORDS, k=90))
-            for part in range(8)
+            for part in range(4)
         ]
         (folder / f"{folder.name}{number:03}.md").write_text("\n\n".join(paragraphs))
     return folder

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from lexigram_ray.core.config import load_config
 from lexigram_ray.jobs.store import Store
@@ -102,4 +105,8 @@ class Site:
     def close(self) -> None:
         """End the head, if a test has left one."""
         if (head := self.head()) is not None:
+            # Not in good order, which takes half a minute where actors are left.
+            for process in head.processes():
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
             end_head(head)
