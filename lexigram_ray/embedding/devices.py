@@ -25,6 +25,12 @@ def cpu_has_bf16(cpu_info: Path = CPU_INFO) -> bool:
     return not BF16_FLAGS.isdisjoint(_cpu_fact("flags", cpu_info).split())
 
 
+def cpu_lacks_bf16(cpu_info: Path = CPU_INFO) -> bool:
+    """Tell whether the CPU is seen not to multiply bf16; False where that cannot be seen."""
+    flags = _cpu_fact("flags", cpu_info).split()
+    return bool(flags) and BF16_FLAGS.isdisjoint(flags)
+
+
 def cpu_name(cpu_info: Path = CPU_INFO) -> str:
     """Return the CPU's name, as the kernel knows it."""
     return _cpu_fact("model name", cpu_info) or platform.machine()

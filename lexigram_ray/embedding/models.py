@@ -179,7 +179,7 @@ def _kept_dimensions(settings: ModelSettings, dimensions: int | None, name: str)
 
 
 def _resolve_precision(precision: str) -> str:
-    if precision == "bf16" and not devices.computes_on_gpu() and not devices.cpu_has_bf16():
+    if precision == "bf16" and devices.cpu_lacks_bf16() and not devices.computes_on_gpu():
         _say_what_emulation_costs()
     if precision != "auto":
         return precision
@@ -192,7 +192,7 @@ def _resolve_precision(precision: str) -> str:
 def _say_what_emulation_costs() -> None:
     logger.warning(
         "--precision bf16 on a CPU that does not multiply bf16 (%s): it is emulated, and may take"
-        " a hundred times as long; without the option it computes in fp32",
+        " a hundred times as long; new collections are better made without the option",
         devices.cpu_name(),
     )
 

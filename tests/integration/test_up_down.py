@@ -24,8 +24,8 @@ from tests.tables import assert_nothing_twice, rows_of, sources
 pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.chaos]
 
 WORDS = ["tide", "moon", "bread", "yeast", "chess", "queen", "bee", "nectar", "steel", "rope"]
-DOCUMENTS = 80
-MORE_DOCUMENTS = 150
+DOCUMENTS = 200
+MORE_DOCUMENTS = 500
 """So many that they are certainly not done when `down` comes to them."""
 
 TEXTS = 300
@@ -94,10 +94,11 @@ def test_jobs_outlive_their_queue_runner_and_embedder_and_down_leaves_no_process
 
     # Each of them in the middle of the work.
     site.wait_for_progress(ingestion, 1)
+    runner = site.actor_pids()[f"job:ingest:docs:{ingestion}"]
     # A worker at work has the title of its task.
     kill(workers_of(head, "ray::Embedder", "ray::embed:")[0])
     kill(again["queue"]["pid"])
-    kill(site.actor_pids()[f"job:ingest:docs:{ingestion}"])
+    kill(runner)
     site.wait_for_status(ingestion, "completed")
     site.wait_for_status(embedding, "completed")
 

@@ -225,10 +225,15 @@ def test_auto_is_bf16_only_where_the_cpu_has_it(tmp_path):
     assert devices.cpu_has_bf16(with_it)
     assert not devices.cpu_has_bf16(without)
     assert not devices.cpu_has_bf16(tmp_path / "nothing")
+    assert [devices.cpu_lacks_bf16(each) for each in (with_it, without, tmp_path / "nothing")] == [
+        False,
+        True,
+        False,
+    ]
 
 
 def test_bf16_that_is_emulated_is_said_once(tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr(devices, "cpu_has_bf16", lambda: False)
+    monkeypatch.setattr(devices, "cpu_lacks_bf16", lambda: True)
     monkeypatch.setattr(devices, "computes_on_gpu", lambda: False)
     models._say_what_emulation_costs.cache_clear()
     with caplog.at_level(logging.WARNING):
