@@ -23,6 +23,8 @@ PROGRAM = (sys.executable, "-m", "lexigram_ray")
 HEAR_SIGNALS = ("env", "--default-signal=INT")
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH")
 REPOSITORY = Path(__file__).resolve().parents[1]
+ON_RAY = {"LEX_AI_WORKERS__RUNTIME__INLINE_SECONDS": "0"}
+"""Variables with which a job goes to Ray however little there is to do."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,7 +36,9 @@ def follow_and_answer(
 
     Args:
         wants_result: Whether the one object of its `--json` is to be printed on stdout.
-        submit: Submits it, if it has not been yet; Ctrl-C has it followed no further.
+        display: Says what is not of the job; nothing is said without it.
+        submit: Submits it, if it has not been yet, which is said then; Ctrl-C has it followed no
+            further.
 
     Raises:
         WorkerError: It is not submitted, or the cluster does not answer any more.
@@ -46,7 +48,7 @@ def follow_and_answer(
     stop, is_submitted = threading.Event(), threading.Event()
 
     def let_go() -> None:
-        if is_submitted.is_set():
+        if submit is None or is_submitted.is_set():
             display.say(f"{job_id} goes on on the cluster", label="detached")
         else:
             display.say(f"{job_id} is just being submitted", label="stopping")
@@ -55,8 +57,7 @@ def follow_and_answer(
     with Interrupts(stop=stop, on_first=let_go, on_exit=restore_terminal):
         if submit is not None:
             submit()
-        is_submitted.set()
-        if submit is not None:
+            is_submitted.set()
             say_submitted(jobs, job_id, display)
         job = follow(jobs, job_id, log.take, stop)
     log.end()

@@ -22,13 +22,12 @@ logger = logging.getLogger(__name__)
 
 def cpu_has_bf16(cpu_info: Path = CPU_INFO) -> bool:
     """Tell whether the CPU multiplies bf16 in hardware; False where that cannot be seen."""
-    return not BF16_FLAGS.isdisjoint(_cpu_fact("flags", cpu_info).split())
+    return not BF16_FLAGS.isdisjoint(_cpu_flags(cpu_info))
 
 
 def cpu_lacks_bf16(cpu_info: Path = CPU_INFO) -> bool:
     """Tell whether the CPU is seen not to multiply bf16; False where that cannot be seen."""
-    flags = _cpu_fact("flags", cpu_info).split()
-    return bool(flags) and BF16_FLAGS.isdisjoint(flags)
+    return bool(_cpu_flags(cpu_info)) and not cpu_has_bf16(cpu_info)
 
 
 def cpu_name(cpu_info: Path = CPU_INFO) -> str:
@@ -95,6 +94,10 @@ def available_cpus(cpu_quota: Path = CPU_QUOTA) -> int:
     """Count the cores that this process may use: its affinity, and its container's quota."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(1, min(cores or 1, _quota(cpu_quota)))
+
+
+def _cpu_flags(cpu_info: Path) -> list[str]:
+    return _cpu_fact("flags", cpu_info).split()
 
 
 def _cpu_fact(name: str, cpu_info: Path) -> str:

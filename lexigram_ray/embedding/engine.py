@@ -55,7 +55,8 @@ def load_provider(
     Raises:
         ConfigError: The model's files are damaged, or neither backend is installed.
         ModelNotFoundError: It must be converted first, and torch is not installed.
-        EmbeddingError: The backend cannot load it.
+        EmbeddingError: It cannot be converted, or torch cannot load it. What OpenVINO cannot load
+            is said at the first use.
     """
     threads = threads or devices.available_cpus()
     if backend == "auto":

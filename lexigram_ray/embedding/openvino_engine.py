@@ -37,7 +37,8 @@ class OpenVinoBackend:
     """Runs token batches on a converted model.
 
     Args:
-        model: The model's .xml file, or the model itself.
+        model: The model's .xml file, or the model itself. A file is read where something is to be
+            compiled of it, at the first use.
         precision: `fp32`, `bf16`, `fp16` or `int8`.
         threads: Cores to compute on, each a stream of its own.
         keep_compiled: Keep beside the model's file what is compiled of it, and use it again.

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.integration.served_site import HAPROXY, PROXY, REPLICA, ServedSite
+from tests.integration.served_site import HAPROXY, PROXY, REPLICA, ServedSite, serving
 from tests.service_load import Heard, submit_all
 
 TITLES = {"replica": REPLICA, "proxy": PROXY, "haproxy": HAPROXY}
@@ -25,19 +25,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         state = Path(folder) / "state"
         state.mkdir()
         replicas = str(given.replicas)
-        site = ServedSite(
-            state,
-            {
-                "LEX_AI_WORKERS__SERVICE__MIN_REPLICAS": replicas,
-                "LEX_AI_WORKERS__SERVICE__MAX_REPLICAS": replicas,
-            },
-        )
-        try:
-            site.serve()
+        settings = {
+            "LEX_AI_WORKERS__SERVICE__MIN_REPLICAS": replicas,
+            "LEX_AI_WORKERS__SERVICE__MAX_REPLICAS": replicas,
+        }
+        with serving(state, settings) as site:
             heard, killed = _submit(site, given)
             stored = site.job_ids()
-        finally:
-            site.close()
     return _print(given, heard, killed, stored)
 
 

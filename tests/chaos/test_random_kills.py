@@ -12,14 +12,13 @@ import pytest
 from tests.chaos.many_documents import write_documents
 from tests.chaos.random_kills import kill_at_random
 from tests.chaos.same_rows import keys_of
-from tests.command_line import Result, run_cli, start_cli
+from tests.command_line import ON_RAY, Result, run_cli, start_cli
 from tests.integration.processes import ended
 from tests.tables import assert_nothing_twice, assert_same, read
 
 # `make chaos` kills workers too, and many more: these are for whoever looks for one fault.
 pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.chaos]
 
-ON_RAY = {"LEX_AI_WORKERS__RUNTIME__INLINE_SECONDS": "0"}
 SEED = 20261124
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.command_line import Result, Terminal, run_cli, start_cli
+from tests.command_line import ON_RAY, Result, Terminal, run_cli, start_cli
 from tests.documents import PAGES, TITLE, pdf
 from tests.ready_state import converted_models, state
 
@@ -24,7 +24,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 ESCAPE = "\x1b"
 MANY = 90
-ON_RAY = {"LEX_AI_WORKERS__RUNTIME__INLINE_SECONDS": "0"}
 NOTES = {
     "crane.md": f"# The crane\n\n{PAGES[1]}\n",
     "fog.txt": f"{PAGES[2]}\n",

@@ -24,7 +24,10 @@ QUESTIONS = Path(__file__).with_name("questions.json")
 PYTHON_PAGES = Path(__file__).with_name("python_pages.txt")
 """Patterns under `python3-doc/html`, one a line; below the ruler those of `make soak` alone."""
 
-POLICY_PARTS = ("policy.html/*.html", "policy.pdf.gz", "perl-policy.html", "README*", "*.yaml.gz")
+POLICY_PARTS = (
+    *("policy.html/*.html", "policy.html/_static", "policy.pdf.gz"),
+    *("perl-policy.html", "README*", "*.yaml.gz"),
+)
 """What `make test` takes: the policy as pages and as a book, and not five times over."""
 
 WHOLE_BOOKS = ("policy.txt.gz", "policy.pdf.gz", "policy.epub")

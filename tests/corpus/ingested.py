@@ -93,7 +93,7 @@ class IngestedCorpus:
 def ingested_corpus(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> IngestedCorpus:
-    """Debian-policy and the named pages of python3-doc, in collection `docs`."""
+    """Documents of debian-policy and python3-doc, by `corpus_paths`, in collection `docs`."""
     require_packages(["python3-doc", "debian-policy"])
     whole = request.param == "whole"
     return made_once(tmp_path_factory, f"corpus-{request.param}", partial(_ingested, whole=whole))

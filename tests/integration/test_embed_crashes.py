@@ -12,7 +12,7 @@ from typing import Any
 import lance
 import pytest
 
-from tests.command_line import Result, run_cli, start_cli
+from tests.command_line import ON_RAY, Result, run_cli, start_cli
 from tests.embedding_models import real_texts
 from tests.integration.processes import ended, kill_whole_family, kill_workers
 from tests.tables import assert_same, read
@@ -20,7 +20,6 @@ from tests.tables import assert_same, read
 pytestmark = [pytest.mark.slow, pytest.mark.chaos]
 
 ROWS = 700
-ON_RAY = {"LEX_AI_WORKERS__RUNTIME__INLINE_SECONDS": "0"}
 
 
 @pytest.fixture(scope="module")

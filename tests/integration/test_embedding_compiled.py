@@ -72,6 +72,17 @@ def test_what_was_compiled_is_read_again_and_gives_the_same_vectors(
     assert len(compilations) == len(kept(own_models)) == 3
 
 
+def test_the_model_s_graph_is_read_only_to_compile_it(
+    own_models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = vectors(own_models)
+    read: list[object] = []
+    monkeypatch.setattr(openvino.Core, "read_model", lambda *_: read.append(1))
+
+    assert np.array_equal(vectors(own_models), first)
+    assert read == []
+
+
 @pytest.mark.parametrize(
     "damage",
     [

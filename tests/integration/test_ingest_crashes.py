@@ -13,14 +13,13 @@ import lance
 import psutil
 import pytest
 
-from tests.command_line import Result, run_cli, start_cli
+from tests.command_line import ON_RAY, Result, run_cli, start_cli
 from tests.integration.processes import ended, kill_whole_family, kill_workers
 from tests.tables import assert_nothing_twice, assert_same, read, sources
 
 pytestmark = [pytest.mark.slow, pytest.mark.chaos]
 
 PYTHON_DOCS = Path("/usr/share/doc/python3.11/html")
-ON_RAY = {"LEX_AI_WORKERS__RUNTIME__INLINE_SECONDS": "0"}
 
 
 @pytest.fixture(scope="module")

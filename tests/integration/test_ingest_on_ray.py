@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.command_line import clean_environment, run_cli
+from tests.command_line import ON_RAY, clean_environment, run_cli
 from tests.integration.ports import free_port
 from tests.tables import sources
 
@@ -89,7 +89,7 @@ def test_the_command_is_the_entrypoint_of_a_ray_job(head: Head, docs: Path, stat
             sys.executable, "-m", "lexigram_ray", "ingest", str(docs), "-c", "docs",
             "--state", str(state), "--json",
         ],
-        env=head.environment | {"LEX_AI_WORKERS__RUNTIME__INLINE_SECONDS": "0"},
+        env=head.environment | ON_RAY,
         capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     assert submitted.returncode == 0, submitted.stdout + submitted.stderr

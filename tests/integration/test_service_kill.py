@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.served_site import HAPROXY, PROXY, REPLICA, ServedSite, eventually, serving
+from tests.ready_state import with_model
 from tests.service_load import Heard, submit_all
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.chaos]
@@ -25,7 +26,8 @@ def served(
         "LEX_AI_WORKERS__SERVICE__MIN_REPLICAS": "2",
         "LEX_AI_WORKERS__SERVICE__MAX_REPLICAS": "2",
     }
-    with serving(tmp_path_factory.mktemp("served"), converted_models, settings) as site:
+    state = with_model(tmp_path_factory.mktemp("served") / "state", converted_models)
+    with serving(state, settings) as site:
         yield site
 
 

@@ -24,6 +24,7 @@ from tests.integration.served_site import (
     serving,
     status_of,
 )
+from tests.ready_state import with_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
@@ -34,7 +35,8 @@ BODY = {"collection": "notes", "texts": [{"id": "t1", "text": "Fog signals are g
 def served(
     tmp_path_factory: pytest.TempPathFactory, converted_models: Path
 ) -> Iterator[ServedSite]:
-    with serving(tmp_path_factory.mktemp("served"), converted_models) as site:
+    state = with_model(tmp_path_factory.mktemp("served") / "state", converted_models)
+    with serving(state) as site:
         yield site
 
 

@@ -16,6 +16,7 @@ from tests.integration.served_site import (
     eventually,
     serving,
 )
+from tests.ready_state import with_model
 from tests.service_load import Heard, submit_all
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
@@ -33,7 +34,8 @@ def served(
         # Another one is wanted from a third of these on; none has to wait.
         "LEX_AI_WORKERS__SERVICE__MAX_ONGOING_REQUESTS": str(2 * CONNECTIONS),
     }
-    with serving(tmp_path_factory.mktemp("served"), converted_models, settings) as site:
+    state = with_model(tmp_path_factory.mktemp("served") / "state", converted_models)
+    with serving(state, settings) as site:
         yield site
 
 
