@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +161,14 @@ class EmbedderActor:
         # One text and several take different ways through the engine.
         self._embedder.encode(WARM_UP[:1], as_query=True)
         self._embedder.encode(WARM_UP, as_query=False)
+
+    def load(self) -> None:
+        """Load the model, so that the time which that takes is no text's.
+
+        What fails here fails again at the first text, where it is told.
+        """
+        with suppress(Exception):
+            self.prepare()
 
     def encode(self, texts: Sequence[str], *, as_query: bool) -> EncodedTexts:
         """Embed documents or queries past the cache, and count their tokens."""

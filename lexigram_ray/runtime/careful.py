@@ -109,8 +109,8 @@ def _harmless(row: pa.Table) -> pa.Table:
 class CarefulRun:
     """Executes units one at a time, on an actor of its own that is replaced when it dies.
 
-    An actor that takes longer than `jobs.unit_seconds` for what it was given is ended, which is
-    a death like any other.
+    An actor that takes longer than `jobs.unit_seconds` for what it was given, once its model is
+    loaded, is ended, which is a death like any other.
 
     Args:
         size: What the actor reserves; it has a node's cores for itself.
@@ -156,8 +156,11 @@ class CarefulRun:
         try:
             if self._actor is None:
                 self._actor = self._make()
-                # Until then it waits for a place in the cluster, which is no text's fault.
-                wait_for(self._actor.__ray_ready__.remote(), keep_on, _patience_for(0))
+                # A place in the cluster, and the model: waiting for those is no text's fault. A
+                # server's model is not asked for in vain.
+                is_timed = not math.isinf(self._unit_seconds)
+                begun = self._actor.load if is_timed else self._actor.__ray_ready__
+                wait_for(begun.remote(), keep_on, _patience_for(0))
             task = self._actor.execute_table.options(name=embedder_label(self._job))
             reference = task.remote(staged, self._job)
             parcel = self._in_time(reference, keep_on, len(staged))
