@@ -98,7 +98,7 @@ bench-store: venv-dev test-deps ## The job store beside other queues; ARGS="--he
 
 .PHONY: format
 format: venv-dev ## Format and fix what can be fixed
-	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
 
 .PHONY: clean

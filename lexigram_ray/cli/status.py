@@ -70,8 +70,7 @@ def status(
       lexigram-ray status --watch --json | jq -c .chunks_per_second
 
     It starts nothing. Exit code 4: nothing is up, or the cluster does not answer. A watch goes on
-    whatever it sees, but for the service, until Ctrl-C, and ends with 0; with --json it prints an
-    object a line.
+    whatever it sees, until Ctrl-C, and ends with 0; with --json it prints an object a line.
     """
     invocation = Invocation.of(ctx, state, config, json=json, debug=debug)
     settings = invocation.load_config()
@@ -144,12 +143,10 @@ def _print_cluster(cluster: ClusterState | None, invocation: Invocation) -> None
 def _print_service(service: ServiceState, invocation: Invocation) -> None:
     from lexigram_ray.service.service_state import Readiness
 
-    shown = {
-        Readiness.READY: "(ready)",
-        Readiness.NOT_READY: paint("is not ready", "yellow", sys.stdout),
-        Readiness.SILENT: paint("does not answer", "red", sys.stdout),
-    }
-    write_line(sys.stdout, f"service    {service.url} {shown[service.readiness]}")
+    styles = {Readiness.NOT_READY: "yellow", Readiness.SILENT: "red"}
+    style = styles.get(service.readiness)
+    word = paint(service.in_words, style, sys.stdout) if style else service.in_words
+    write_line(sys.stdout, f"service    {service.url} {word}")
     if service.readiness is Readiness.SILENT:
         say(invocation.suggest("serve"), label="try", style="cyan")
 

@@ -30,13 +30,14 @@ from lexigram_ray.jobs.counts import Counts
 if TYPE_CHECKING:
     from lexigram_ray.jobs.records import Job
     from lexigram_ray.runtime.status_looks import SystemLook
+    from lexigram_ray.service.service_state import ServiceState
 
 BAR_WIDTH = 24
 NAME_WIDTH = 11
 SHARES = {"running": 0.35, "pending": 0.15, "ended": 0.25, "collections": 0.25}
 """Of the lines of a screen that remain below its head."""
 
-HEAD_LINES = 16
+HEAD_LINES = 17
 LEAST_LINES = 3
 KEPT = {True: ("runs", "green"), False: ("is missing", "red"), None: ("is turned off", "dim")}
 
@@ -51,9 +52,11 @@ class LiveStatus:
         self._live = Live(self, console=self._console, auto_refresh=False, screen=True)
         self._live.start(refresh=True)
 
-    def show(self, look: SystemLook, chunks_per_second: float) -> None:
+    def show(
+        self, look: SystemLook, chunks_per_second: float, service: ServiceState | None
+    ) -> None:
         """Show a later look."""
-        self._latest = Frame(look, chunks_per_second)
+        self._latest = Frame(look, chunks_per_second, service)
         self._live.refresh()
 
     def end(self) -> None:
@@ -72,9 +75,12 @@ class LiveStatus:
 class Frame:
     """One look, drawn."""
 
-    def __init__(self, look: SystemLook, chunks_per_second: float) -> None:
+    def __init__(
+        self, look: SystemLook, chunks_per_second: float, service: ServiceState | None = None
+    ) -> None:
         self._look = look
         self._chunks_per_second = chunks_per_second
+        self._service = service
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw what fits."""
@@ -91,7 +97,10 @@ class Frame:
         yield from _section("COLLECTIONS", _collections(look, most["collections"]), 0)
 
     def _figures(self) -> Iterator[tuple[str, Text]]:
-        look = self._look
+        look, service = self._look, self._service
+        if service is not None:
+            style = "" if service.readiness == "ready" else "red"
+            yield "service", Text(f"{service.url} {service.in_words}", style=style)
         yield "jobs", Text(jobs_in_words(look.jobs))
         yield "throughput", Text(f"{self._chunks_per_second:,.1f} chunks/s")
         letters = {name: number for name, number in look.letters.items() if number}

@@ -30,9 +30,13 @@ if TYPE_CHECKING:
     from lexigram_ray.jobs.records import Job
     from lexigram_ray.jobs.watching import Watched
     from lexigram_ray.runtime.status_looks import SystemLook
+    from lexigram_ray.service.service_state import ServiceState
 
 WINDOW_SECONDS = 60.0
 """A throughput is the mean over the last such time."""
+
+SERVICE_SECONDS = 5.0
+"""Between two questions to the service."""
 
 MOST_NAMED = 3
 
@@ -40,7 +44,9 @@ MOST_NAMED = 3
 class View(Protocol):
     """Shows looks."""
 
-    def show(self, look: SystemLook, chunks_per_second: float) -> None:
+    def show(
+        self, look: SystemLook, chunks_per_second: float, service: ServiceState | None
+    ) -> None:
         """Show a later one."""
         ...
 
@@ -59,6 +65,7 @@ def watch_status(config: WorkersConfig, invocation: Invocation, every_seconds: f
         StoreUnreachableError: The store does not answer any more.
     """
     from lexigram_ray.runtime.status_looks import ClusterLooker, StoreLooker
+    from lexigram_ray.service.service_state import ServiceLooker
 
     stop = threading.Event()
     view, rates, store = _view(json=invocation.json), ChunkRates(), StoreLooker(config)
@@ -66,10 +73,11 @@ def watch_status(config: WorkersConfig, invocation: Invocation, every_seconds: f
         with (
             Interrupts(stop=stop, on_first=_say_nothing, on_exit=restore_terminal),
             ClusterLooker(config) as cluster,
+            ServiceLooker(config, SERVICE_SECONDS) as service,
         ):
             while True:
                 look = store.look(cluster.answer)
-                view.show(look, rates.per_second(look.running, look.at))
+                view.show(look, rates.per_second(look.running, look.at), service.answer)
                 if stop.wait(every_seconds):
                     break
     finally:
@@ -112,9 +120,16 @@ def chunks_of(job: Job) -> int:
     return made if isinstance(made, int) else 0
 
 
-def in_one_line(look: SystemLook, chunks_per_second: float, seconds: float) -> str:
+def in_one_line(
+    look: SystemLook,
+    chunks_per_second: float,
+    seconds: float,
+    service: ServiceState | None = None,
+) -> str:
     """Return a look, `seconds` after the start, as one line of a log."""
     parts = [cluster_in_short(look), jobs_in_words(look.jobs)]
+    if service is not None:
+        parts.insert(1, f"the service {service.in_words}")
     for each in look.running[:MOST_NAMED]:
         pace = ", ".join(pace_in_words(each.pace(look.now)))
         said = f"{each.job.kind} into {each.job.collection} {progress_in_words(each.job)}"
@@ -150,14 +165,17 @@ class Lines:
         self._began = self._last = time.monotonic()
         self._shown: object = None
 
-    def show(self, look: SystemLook, chunks_per_second: float) -> None:
+    def show(
+        self, look: SystemLook, chunks_per_second: float, service: ServiceState | None
+    ) -> None:
         """Print the look, if it is time for a line."""
         now = time.monotonic()
-        state = (cluster_in_short(look), dict(look.jobs), dict(look.letters))
+        state = (cluster_in_short(look), service, dict(look.jobs), dict(look.letters))
         every = next(every for until, every in MILESTONES if now - self._began < until)
         if state != self._shown or now - self._last >= every:
             self._shown, self._last = state, now
-            write_line(sys.stdout, in_one_line(look, chunks_per_second, now - self._began))
+            line = in_one_line(look, chunks_per_second, now - self._began, service)
+            write_line(sys.stdout, line)
 
     def end(self) -> None:
         """Nothing to do."""
@@ -166,9 +184,13 @@ class Lines:
 class JsonLines:
     """One object a look, on stdout."""
 
-    def show(self, look: SystemLook, chunks_per_second: float) -> None:
+    def show(
+        self, look: SystemLook, chunks_per_second: float, service: ServiceState | None
+    ) -> None:
         """Print the look."""
-        write_json_line(look.to_dict(chunks_per_second=chunks_per_second), sys.stdout)
+        shown = None if service is None else service.to_dict()
+        found = look.to_dict(chunks_per_second=chunks_per_second)
+        write_json_line({**found, "service": shown}, sys.stdout)
 
     def end(self) -> None:
         """Nothing to do."""

@@ -62,7 +62,7 @@ class SystemLook:
     sizes: Sizes
 
     def to_dict(self, *, chunks_per_second: float) -> dict[str, object]:
-        """Return the object of `status --watch --json`: a status without the service, and more."""
+        """Return the object of `status --watch --json`, but for the service."""
         return {
             "at": self.now.isoformat(),
             "cluster": self.cluster,

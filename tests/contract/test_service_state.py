@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +15,7 @@ import pytest
 from lexigram_ray.core.config import WorkersConfig, load_config
 from lexigram_ray.service.service_note import NotedService, note_service
 from lexigram_ray.service.service_state import read_service
-from tests.command_line import run_cli
+from tests.command_line import run_cli, start_cli
 from tests.integration.ports import free_port
 
 
@@ -23,13 +25,14 @@ def config(tmp_path: Path) -> WorkersConfig:
 
 
 @contextmanager
-def answering(status: int) -> Iterator[int]:
-    """Answer every GET with a status; yield the port."""
+def answering(status: int, body: str) -> Iterator[int]:
+    """Answer every GET with a status and a body; yield the port."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(status)
             self.end_headers()
+            self.wfile.write(body.encode())
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""
@@ -55,27 +58,44 @@ def note(config: WorkersConfig, port: int) -> str:
 
 
 @pytest.mark.parametrize(
-    ("status", "readiness", "words"),
+    ("status", "body", "readiness", "words"),
     [
-        (200, "ready", "(ready)"),
-        (503, "not_ready", "is not ready"),
-        (404, "silent", "does not answer"),
-        (None, "silent", "does not answer"),
+        (200, '{"status": "up"}', "ready", "is ready"),
+        (503, '{"status": "down"}', "not_ready", "is not ready"),
+        (404, "", "silent", "does not answer"),
+        (200, "another program's", "silent", "does not answer"),
+        (200, '{"status": ["up"]}', "silent", "does not answer"),
+        (200, "[]", "silent", "does not answer"),
     ],
 )
 def test_it_is_ready_or_not_or_silent(
-    config: WorkersConfig, status: int | None, readiness: str, words: str
+    config: WorkersConfig, status: int, body: str, readiness: str, words: str
 ) -> None:
-    if status is None:
-        url = note(config, free_port())
+    with answering(status, body) as port:
+        url = note(config, port)
         shown, seen = shown_by_status(config), read_service(config)
-    else:
-        with answering(status) as port:
-            url = note(config, port)
-            shown, seen = shown_by_status(config), read_service(config)
     assert seen is not None
     assert seen.to_dict() == {"url": url, "readiness": readiness}
     assert f"service    {url} {words}\n" in shown
+
+
+def test_where_nothing_listens_it_does_not_answer(config: WorkersConfig) -> None:
+    url = note(config, free_port())
+    assert f"service    {url} does not answer\n" in shown_by_status(config)
+
+
+def test_a_watch_tells_of_it_too(config: WorkersConfig) -> None:
+    with answering(200, '{"status": "up"}') as port:
+        url = note(config, port)
+        options = ("--watch", "--json", "--interval", "0.2")
+        process = start_cli("status", *options, state=config.paths.root)
+        assert process.stdout is not None
+        told = (json.loads(line)["service"] for line in process.stdout)
+        found = next(service for service in told if service is not None)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert found == {"url": url, "readiness": "ready"}
+    assert process.returncode == 0
 
 
 def test_where_none_was_started_nothing_is_shown(config: WorkersConfig) -> None:

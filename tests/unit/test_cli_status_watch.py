@@ -22,6 +22,7 @@ from lexigram_ray.jobs.store import Store
 from lexigram_ray.jobs.watching import Watched
 from lexigram_ray.maintenance.amounts import Sizes
 from lexigram_ray.runtime.status_looks import ClusterAnswer, StoreLooker, SystemLook
+from lexigram_ray.service.service_state import Readiness, ServiceState
 from tests.command_line import run_cli, start_cli
 
 NOW = datetime(2026, 11, 24, 13, 0, tzinfo=UTC)
@@ -118,6 +119,15 @@ def test_a_frame_says_what_is_wrong_with_the_cluster() -> None:
     assert "`lexigram-ray up`" in drawn(replace(LOOK, cluster=None))
     silent = {**CLUSTER, "problem": "its head process 7 is not running"}
     assert "does not answer: its head process 7" in drawn(replace(LOOK, cluster=silent))
+
+
+def test_the_service_is_told_of_where_there_is_one() -> None:
+    service = ServiceState(url="http://127.0.0.1:8000", readiness=Readiness.NOT_READY)
+    screen = Console(file=io.StringIO(), width=120, height=40, color_system=None)
+    screen.print(Frame(LOOK, 38.2, service))
+    assert isinstance(screen.file, io.StringIO)
+    assert "service       http://127.0.0.1:8000 is not ready" in screen.file.getvalue()
+    assert "[12 s] up; the service is not ready; 2 pending" in in_one_line(LOOK, 0, 12.0, service)
 
 
 def test_many_jobs_and_collections_leave_room_for_the_rest() -> None:
