@@ -16,7 +16,7 @@ DEBIAN_PACKAGES := python3-doc debian-policy git-doc poppler-utils chromium post
 
 BIN := $(VENV)/bin
 LEXIGRAM := $(BIN)/lexigram-ray
-PIP_INSTALL := $(BIN)/python -m pip install -qq --no-input --disable-pip-version-check -c constraints.txt
+PIP_INSTALL := $(BIN)/python -m pip install -qq --no-compile --no-input --disable-pip-version-check -c constraints.txt
 # Exit code 3 says that some documents failed: the run has shown which, and is done.
 ACCEPT_SOME_FAILED := || { code=$$?; [ $$code -eq 3 ] || exit $$code; }
 

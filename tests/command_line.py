@@ -21,7 +21,11 @@ from pathlib import Path
 PROGRAM = (sys.executable, "-m", "lexigram_ray")
 # A test runner that was itself started in the background ignores SIGINT, and its children with it.
 HEAR_SIGNALS = ("env", "--default-signal=INT")
-INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH")
+NICENESS = "RAY_worker_niceness"
+INHERITED = (
+    *("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH"),
+    NICENESS,
+)
 REPOSITORY = Path(__file__).resolve().parents[1]
 ON_RAY = {"LEX_AI_WORKERS__RUNTIME__INLINE_SECONDS": "0"}
 """Variables with which a job goes to Ray however little there is to do."""
@@ -47,7 +51,7 @@ class Result:
 def clean_environment(**extra: str) -> dict[str, str]:
     """The environment of a user who has set nothing of ours, with `extra` over it."""
     inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
-    return inherited | {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"} | extra
+    return inherited | {"PYTHONUNBUFFERED": "1"} | extra
 
 
 def run_cli(

@@ -9,6 +9,11 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
+from tests.command_line import NICENESS
+
+# Ray's workers would be nice to the other test process, which leaves them a thirtieth of a core.
+os.environ.setdefault(NICENESS, "0")
+
 CHILDREN_MAY_TAKE_SECONDS = 15.0
 # The resource tracker of multiprocessing lives as long as the interpreter itself.
 LIVES_AS_LONG_AS_PYTHON = "multiprocessing.resource_tracker"

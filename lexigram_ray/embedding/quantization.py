@@ -27,6 +27,8 @@ INSTALL = "`pip install 'lexigram-ray[int8]'`"
 # long; longer texts do not change them either.
 CALIBRATION_TEXTS = 64
 CALIBRATION_TOKENS = 512
+# Of int8 models: another number where another way of making them makes other vectors.
+METHOD = 2
 # Passages joined, so that the positions of long texts are seen too.
 JOINED = 4
 
@@ -139,7 +141,7 @@ def _completed(texts: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _version(texts: Sequence[str]) -> str:
-    described = json.dumps([CALIBRATION_TOKENS, *texts])
+    described = json.dumps([METHOD, CALIBRATION_TOKENS, *texts])
     return hashlib.sha256(described.encode()).hexdigest()[:12]
 
 

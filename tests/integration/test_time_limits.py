@@ -169,7 +169,7 @@ def test_loading_the_model_is_not_counted_as_a_text_s_time(tmp_path: Path) -> No
 def test_texts_that_hang_fail_alone_wherever_they_are_embedded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[WarmPlace] | type[RayDataPlace]
 ) -> None:
-    monkeypatch.setattr(patience, "PATIENCE_SECONDS", 40.0)
+    monkeypatch.setattr(patience, "PATIENCE_SECONDS", 25.0)
     path = tmp_path / "staged.arrow"
     texts = [f"text {number}" for number in range(12)]
     texts[1] = texts[9] = f"an {ENDLESS} text"
