@@ -1,6 +1,6 @@
 """Debian's documentation packages as a corpus, and twenty questions that it answers.
 
-`make test` ingests parts of debian-policy and some sixty named pages of python3-doc, `make soak`
+`make test` ingests parts of debian-policy and some fifty named pages of python3-doc, `make soak`
 more pages and debian-policy whole, `make bench` python3-doc, debian-policy and git-doc whole. Paths
 in `questions.json` are relative to `/usr/share/doc`, so that they name no Python version.
 """

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from lexigram_ray.embedding.devices import cpu_has_bf16
 from lexigram_ray.jobs.records import LOST
 from lexigram_ray.runtime import head as head_module
 from lexigram_ray.runtime.head import Head, PortTakenError, address_of, end_head, start_head
@@ -24,8 +25,11 @@ from tests.tables import assert_nothing_twice, rows_of, sources
 pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.chaos]
 
 WORDS = ["tide", "moon", "bread", "yeast", "chess", "queen", "bee", "nectar", "steel", "rope"]
-DOCUMENTS = 200
-MORE_DOCUMENTS = 500
+SPEED = 1.0 if cpu_has_bf16() else 0.5
+"""Of this machine, beside one that embeds in bf16."""
+
+DOCUMENTS = int(200 * SPEED)
+MORE_DOCUMENTS = int(500 * SPEED)
 """So many that they are certainly not done when `down` comes to them."""
 
 TEXTS = 300
