@@ -23,7 +23,13 @@ PROGRAM = (sys.executable, "-m", "lexigram_ray")
 HEAR_SIGNALS = ("env", "--default-signal=INT")
 NICENESS = "RAY_worker_niceness"
 INHERITED = (
-    *("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH"),
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "PYTHONPATH",
     NICENESS,
 )
 REPOSITORY = Path(__file__).resolve().parents[1]

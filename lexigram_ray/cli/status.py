@@ -143,8 +143,7 @@ def _print_cluster(cluster: ClusterState | None, invocation: Invocation) -> None
 def _print_service(service: ServiceState, invocation: Invocation) -> None:
     from lexigram_ray.service.service_state import Readiness
 
-    styles = {Readiness.NOT_READY: "yellow", Readiness.SILENT: "red"}
-    style = styles.get(service.readiness)
+    style = service.style
     word = paint(service.in_words, style, sys.stdout) if style else service.in_words
     write_line(sys.stdout, f"service    {service.url} {word}")
     if service.readiness is Readiness.SILENT:

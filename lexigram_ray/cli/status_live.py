@@ -99,8 +99,7 @@ class Frame:
     def _figures(self) -> Iterator[tuple[str, Text]]:
         look, service = self._look, self._service
         if service is not None:
-            style = "" if service.readiness == "ready" else "red"
-            yield "service", Text(f"{service.url} {service.in_words}", style=style)
+            yield "service", Text(f"{service.url} {service.in_words}", style=service.style)
         yield "jobs", Text(jobs_in_words(look.jobs))
         yield "throughput", Text(f"{self._chunks_per_second:,.1f} chunks/s")
         letters = {name: number for name, number in look.letters.items() if number}

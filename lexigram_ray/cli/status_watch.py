@@ -65,7 +65,7 @@ def watch_status(config: WorkersConfig, invocation: Invocation, every_seconds: f
         StoreUnreachableError: The store does not answer any more.
     """
     from lexigram_ray.runtime.status_looks import ClusterLooker, StoreLooker
-    from lexigram_ray.service.service_state import ServiceLooker
+    from lexigram_ray.service.service_state import service_watched
 
     stop = threading.Event()
     view, rates, store = _view(json=invocation.json), ChunkRates(), StoreLooker(config)
@@ -73,11 +73,11 @@ def watch_status(config: WorkersConfig, invocation: Invocation, every_seconds: f
         with (
             Interrupts(stop=stop, on_first=_say_nothing, on_exit=restore_terminal),
             ClusterLooker(config) as cluster,
-            ServiceLooker(config, SERVICE_SECONDS) as service,
+            service_watched(config, SERVICE_SECONDS) as service,
         ):
             while True:
                 look = store.look(cluster.answer)
-                view.show(look, rates.per_second(look.running, look.at), service.answer)
+                view.show(look, rates.per_second(look.running, look.at), service())
                 if stop.wait(every_seconds):
                     break
     finally:

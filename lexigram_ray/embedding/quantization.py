@@ -27,7 +27,7 @@ INSTALL = "`pip install 'lexigram-ray[int8]'`"
 # long; longer texts do not change them either.
 CALIBRATION_TEXTS = 64
 CALIBRATION_TOKENS = 512
-# Of int8 models: another number where another way of making them makes other vectors.
+# Raised when int8 models are made in another way: their vectors differ.
 METHOD = 2
 # Passages joined, so that the positions of long texts are seen too.
 JOINED = 4
@@ -41,8 +41,8 @@ _MARK = "-int8-"
 def in_int8(model: LocalModel, calibration: Iterable[str] = ()) -> LocalModel:
     """Return the int8 model that is made of `model` with these texts.
 
-    Other texts make other vectors, so that their hash becomes part of the model's revision:
-    collections, caches and kept models of another one stay apart.
+    Other texts make other vectors, and so does another way of making it: a hash of both becomes
+    part of the model's revision, and collections, caches and kept models of another stay apart.
 
     Args:
         model: In any precision.

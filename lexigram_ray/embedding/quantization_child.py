@@ -41,7 +41,7 @@ def _quantised(model: openvino.Model, tokens: Sequence[Sequence[int]]) -> openvi
         # Keeps attention's products apart from the layers' own, and smooths their inputs.
         model_type=nncf.ModelType.TRANSFORMER,
         subset_size=len(tokens),
-        # CPUs without VNNI add up products in 16 bits, which overflow unless weights have 7.
+        # CPUs without VNNI add products up in pairs of 16 bits, too few for weights of 8.
         advanced_parameters=nncf.AdvancedQuantizationParameters(
             overflow_fix=nncf.OverflowFix.ENABLE
         ),

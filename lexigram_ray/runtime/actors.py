@@ -163,12 +163,12 @@ class EmbedderActor:
         self._embedder.encode(WARM_UP, as_query=False)
 
     def load(self) -> None:
-        """Load the model, so that the time which that takes is no text's.
+        """Load the model for documents, so that the time which that takes is no text's.
 
         What fails here fails again at the first text, where it is told.
         """
         with suppress(Exception):
-            self.prepare()
+            self._embedder.encode(WARM_UP, as_query=False)
 
     def encode(self, texts: Sequence[str], *, as_query: bool) -> EncodedTexts:
         """Embed documents or queries past the cache, and count their tokens."""

@@ -155,25 +155,29 @@ class CarefulRun:
     def _execute(self, staged: pa.Table, *, keep_on: Callable[[], bool]) -> RowsExecution:
         try:
             if self._actor is None:
-                self._actor = self._make()
-                # A place in the cluster, and the model: waiting for those is no text's fault. A
-                # server's model is not asked for in vain.
-                is_timed = not math.isinf(self._unit_seconds)
-                begun = self._actor.load if is_timed else self._actor.__ray_ready__
-                wait_for(begun.remote(), keep_on, _patience_for(0))
+                self._begin(keep_on)
             task = self._actor.execute_table.options(name=embedder_label(self._job))
             reference = task.remote(staged, self._job)
-            parcel = self._in_time(reference, keep_on, len(staged))
+            if math.isinf(self._unit_seconds):
+                parcel = wait_for(reference, keep_on, _patience_for(len(staged)))
+            else:
+                parcel = self._in_time(reference, keep_on, self._unit_seconds)
         except RayError as error:
             self._actor = None
             raise EmbedderDiedError(first_line(error)) from error
         return unpack(parcel).execution
 
-    def _in_time(self, reference: Any, keep_on: Callable[[], bool], rows: int) -> pa.Table:
-        if math.isinf(self._unit_seconds):
-            return wait_for(reference, keep_on, _patience_for(rows))
+    def _begin(self, keep_on: Callable[[], bool]) -> None:
+        self._actor = self._make()
+        # Until then it waits for a place in the cluster, which is no text's fault.
+        wait_for(self._actor.__ray_ready__.remote(), keep_on, _patience_for(0))
+        if not math.isinf(self._unit_seconds):
+            # Nor is the loading of its model. A server has none to load, and questions cost.
+            self._in_time(self._actor.load.remote(), keep_on, patience_for(0) + self._unit_seconds)
+
+    def _in_time(self, reference: Any, keep_on: Callable[[], bool], seconds: float) -> Any:
         try:
-            return wait_for(reference, keep_on, UnitTime("an embedder", self._unit_seconds))
+            return wait_for(reference, keep_on, UnitTime("an embedder", seconds))
         except EmbedderDiedError:
             self._end(reference)
             raise

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import threading
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from types import TracebackType
-from typing import Self
 
 from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import UsageError
@@ -24,14 +23,13 @@ class Readiness(StrEnum):
     SILENT = "silent"
 
 
-SAID = {"up": Readiness.READY, "down": Readiness.NOT_READY}
-"""What `/readyz` says."""
-
 IN_WORDS = {
     Readiness.READY: "is ready",
     Readiness.NOT_READY: "is not ready",
     Readiness.SILENT: "does not answer",
 }
+STYLES = {Readiness.READY: "", Readiness.NOT_READY: "yellow", Readiness.SILENT: "red"}
+"""How a terminal shows those words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +42,11 @@ class ServiceState:
 
     url: str
     readiness: Readiness
+
+    @property
+    def style(self) -> str:
+        """What the words are painted with; empty for nothing."""
+        return STYLES[self.readiness]
 
     @property
     def in_words(self) -> str:
@@ -65,44 +68,36 @@ def read_service(config: WorkersConfig) -> ServiceState | None:
     return None if noted is None else ServiceState(url=noted.url, readiness=_asked(noted.url))
 
 
-class ServiceLooker:
-    """Asks the service again and again, and keeps what came of it last.
+@contextmanager
+def service_watched(
+    config: WorkersConfig, every_seconds: float
+) -> Generator[Callable[[], ServiceState | None]]:
+    """Ask the service again and again; yield what returns the last that came of it.
+
+    None where there is no service, or none was asked yet.
 
     Args:
         every_seconds: Between an answer and the next question.
     """
+    last: ServiceState | None = None
+    ending = threading.Event()
 
-    def __init__(self, config: WorkersConfig, every_seconds: float) -> None:
-        self._config = config
-        self._every_seconds = every_seconds
-        self._answer: ServiceState | None = None
-        self._ending = threading.Event()
-        # Not waited for: at the end it may be waiting for an answer.
-        self._thread = threading.Thread(target=self._look_on, name="service", daemon=True)
+    def look_on() -> None:
+        nonlocal last
+        while not ending.is_set():
+            try:
+                last = read_service(config)
+            except UsageError:
+                # The note cannot be read, which `status` says.
+                last = None
+            ending.wait(every_seconds)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._ending.set()
-
-    @property
-    def answer(self) -> ServiceState | None:
-        """None where there is no service, or none was asked yet."""
-        return self._answer
-
-    def _look_on(self) -> None:
-        while not self._ending.is_set():
-            # A note that cannot be read: `status` says it.
-            with suppress(UsageError):
-                self._answer = read_service(self._config)
-            self._ending.wait(self._every_seconds)
+    # Not waited for: at the end it may be waiting for an answer.
+    threading.Thread(target=look_on, name="service", daemon=True).start()
+    try:
+        yield lambda: last
+    finally:
+        ending.set()
 
 
 def _asked(url: str) -> Readiness:
@@ -111,9 +106,11 @@ def _asked(url: str) -> Readiness:
 
     try:
         answer = httpx.get(f"{url}/readyz", timeout=PATIENCE_SECONDS, trust_env=False)
+        if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+            # Its own, or that of a proxy that has no replica yet.
+            return Readiness.NOT_READY
         said = answer.json()
-    except (httpx.HTTPError, ValueError):
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError):
         return Readiness.SILENT
     # Anything else is no answer of the service's: another program may have its port since.
-    status = said.get("status") if isinstance(said, dict) else None
-    return SAID.get(status, Readiness.SILENT) if isinstance(status, str) else Readiness.SILENT
+    return Readiness.READY if said == {"status": "up"} else Readiness.SILENT

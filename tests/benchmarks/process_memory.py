@@ -15,8 +15,10 @@ import psutil
 
 LOOK_SECONDS = 0.25
 MOST_OF_A_CORE = 0.01
-"""What each kind of look may take from what is measured: shares of twenty processes cost 70 ms."""
+"""What a kind of look may take from what is measured, as far as it is not too seldom then; one at
+the shares of twenty processes costs 70 ms."""
 
+LONGEST_SECONDS = 5.0
 KB = 1024
 MB = 1 << 20
 
@@ -65,6 +67,7 @@ class MemoryWatch:
 
     def still_alive(self) -> list[psutil.Process]:
         """Return the processes of the tree that have not ended; a reused pid is not one of them."""
+        self._tree()
         return [process for process in self._seen.values() if process.is_running()]
 
     def _look_on(self) -> None:
@@ -99,7 +102,8 @@ class _Seldom:
             return
         began = time.thread_time()
         self._look()
-        self._due = time.monotonic() + (time.thread_time() - began) / MOST_OF_A_CORE
+        pause = (time.thread_time() - began) / MOST_OF_A_CORE
+        self._due = time.monotonic() + min(pause, LONGEST_SECONDS)
 
 
 def _own_peak(pid: int) -> int:

@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
 from lexigram_ray.core.config import WorkersConfig, load_config
+from lexigram_ray.service import haproxy
 from lexigram_ray.service.service_note import NotedService, note_service
 from lexigram_ray.service.service_state import read_service
 from tests.command_line import run_cli, start_cli
 from tests.integration.ports import free_port
+
+NO_REPLICA = (Path(haproxy.__file__).with_name("haproxy_answers") / "503.json").read_text()
+MOST_LOOKS = 200
 
 
 @pytest.fixture
@@ -25,7 +30,7 @@ def config(tmp_path: Path) -> WorkersConfig:
 
 
 @contextmanager
-def answering(status: int, body: str) -> Iterator[int]:
+def answering(status: int, body: str) -> Generator[int]:
     """Answer every GET with a status and a body; yield the port."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -62,6 +67,7 @@ def note(config: WorkersConfig, port: int) -> str:
     [
         (200, '{"status": "up"}', "ready", "is ready"),
         (503, '{"status": "down"}', "not_ready", "is not ready"),
+        (503, NO_REPLICA, "not_ready", "is not ready"),
         (404, "", "silent", "does not answer"),
         (200, "another program's", "silent", "does not answer"),
         (200, '{"status": ["up"]}', "silent", "does not answer"),
@@ -90,8 +96,8 @@ def test_a_watch_tells_of_it_too(config: WorkersConfig) -> None:
         options = ("--watch", "--json", "--interval", "0.2")
         process = start_cli("status", *options, state=config.paths.root)
         assert process.stdout is not None
-        told = (json.loads(line)["service"] for line in process.stdout)
-        found = next(service for service in told if service is not None)
+        told = (json.loads(line)["service"] for line in islice(process.stdout, MOST_LOOKS))
+        found = next((service for service in told if service is not None), None)
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
     assert found == {"url": url, "readiness": "ready"}

@@ -19,6 +19,8 @@ from lexigram_ray.core.types import ChunkerSpec, Document, FileStamp, Outcome
 from lexigram_ray.jobs.executor import Executed
 from lexigram_ray.jobs.pool import BATCH_BYTES
 from lexigram_ray.jobs.recipes import GivenModel, Recipe
+from lexigram_ray.jobs.staged import StagedUnit
+from lexigram_ray.jobs.text_executor import RowsExecution
 from lexigram_ray.jobs.work import Dispatcher
 from lexigram_ray.runtime import patience
 from lexigram_ray.runtime.careful import CarefulRun
@@ -72,6 +74,18 @@ def _settings(state: Path, unit_seconds: float) -> WorkersConfig:
         embedding={"cache": False},
         jobs={"unit_seconds": unit_seconds, "crash_budget": 1},
     )
+
+
+def _executed_carefully(
+    state: Path, provider: HashingProvider, path: Path, units: Sequence[StagedUnit]
+) -> list[RowsExecution]:
+    careful = CarefulRun(
+        _settings(state, unit_seconds=LIMIT),
+        PickledRecipe.of(recipe_of(provider)),
+        PoolSize(embedders=1, per_node=1, cpus=0.5, gpus=0),
+        job=JobTag(job_id="job", collection="tests"),
+    )
+    return [execution for _, execution in careful.run(path, units, keep_on=lambda: True)]
 
 
 def _document(path: Path) -> Document:
@@ -134,14 +148,8 @@ def test_a_document_that_hangs_its_worker_or_the_embedder_is_quarantined_and_no_
 def test_a_text_that_hangs_the_embedder_fails_alone(tmp_path: Path) -> None:
     path = tmp_path / "staged.arrow"
     units = stage_texts(path, ["a", f"an {ENDLESS} text", "b", "c"], 2)
-    careful = CarefulRun(
-        _settings(tmp_path, unit_seconds=LIMIT),
-        PickledRecipe.of(recipe_of(EndlessProvider(16))),
-        PoolSize(embedders=1, per_node=1, cpus=0.5, gpus=0),
-        job=JobTag(job_id="job", collection="tests"),
-    )
 
-    ended = [execution for _, execution in careful.run(path, units, keep_on=lambda: True)]
+    ended = _executed_carefully(tmp_path, EndlessProvider(16), path, units)
 
     rows = [row_id for execution in ended for row_id in execution.rows["id"].to_pylist()]
     assert rows == ["0", "2", "3"]
@@ -152,14 +160,8 @@ def test_a_text_that_hangs_the_embedder_fails_alone(tmp_path: Path) -> None:
 def test_loading_the_model_is_not_counted_as_a_text_s_time(tmp_path: Path) -> None:
     path = tmp_path / "staged.arrow"
     units = stage_texts(path, ["a", "b"], 2)
-    careful = CarefulRun(
-        _settings(tmp_path, unit_seconds=LIMIT),
-        PickledRecipe.of(recipe_of(SlowToLoad(16))),
-        PoolSize(embedders=1, per_node=1, cpus=0.5, gpus=0),
-        job=JobTag(job_id="job", collection="tests"),
-    )
 
-    ended = [execution for _, execution in careful.run(path, units, keep_on=lambda: True)]
+    ended = _executed_carefully(tmp_path, SlowToLoad(16), path, units)
 
     assert [len(execution.rows) for execution in ended] == [2]
     assert not any(execution.failures for execution in ended)
@@ -169,7 +171,7 @@ def test_loading_the_model_is_not_counted_as_a_text_s_time(tmp_path: Path) -> No
 def test_texts_that_hang_fail_alone_wherever_they_are_embedded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[WarmPlace] | type[RayDataPlace]
 ) -> None:
-    monkeypatch.setattr(patience, "PATIENCE_SECONDS", 25.0)
+    monkeypatch.setattr(patience, "PATIENCE_SECONDS", 40.0)
     path = tmp_path / "staged.arrow"
     texts = [f"text {number}" for number in range(12)]
     texts[1] = texts[9] = f"an {ENDLESS} text"
