@@ -1,6 +1,6 @@
 """Debian's documentation packages as a corpus, and twenty questions that it answers.
 
-`make test` ingests parts of debian-policy and some fifty named pages of python3-doc, `make soak`
+`make test` ingests parts of debian-policy and some thirty-five pages of python3-doc, `make soak`
 more pages and debian-policy whole, `make bench` python3-doc, debian-policy and git-doc whole. Paths
 in `questions.json` are relative to `/usr/share/doc`, so that they name no Python version.
 """
@@ -76,7 +76,8 @@ def corpus_paths(*, whole: bool) -> list[Path]:
     pages = [*some.split(), *(more.split() if whole else ())]
     parts = ["*"] if whole else POLICY_PARTS
     named = ((PYTHON, pages), (POLICY, parts))
-    return [path for root, globs in named for each in globs for path in sorted(root.glob(each))]
+    found = (path for root, globs in named for each in globs for path in sorted(root.glob(each)))
+    return list(dict.fromkeys(found))
 
 
 def whole_packages() -> list[Path]:

@@ -12,7 +12,7 @@ import pytest
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
-TEXTS = 100_000
+TEXTS = 40_000
 
 JOB = """
 import sys, threading

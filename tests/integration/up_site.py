@@ -14,7 +14,7 @@ from lexigram_ray.core.config import load_config
 from lexigram_ray.jobs.store import Store
 from lexigram_ray.runtime.cluster_file import noted_cluster
 from lexigram_ray.runtime.head import Head, end_head
-from tests.command_line import Result, run_cli
+from tests.command_line import NICENESS, Result, run_cli
 
 SETTINGS = {
     # Not in the runner's own process: a small job is to have workers that can be killed.
@@ -35,7 +35,12 @@ class Site:
     def __init__(self, state: Path, settings: Mapping[str, str] = SETTINGS) -> None:
         self.state = state
         # Ray writes a token where there is none: not into the home of whoever runs this.
-        self.environment = {**settings, "RAY_AUTH_TOKEN_PATH": str(state.parent / "token")}
+        self.environment = {
+            **settings,
+            "RAY_AUTH_TOKEN_PATH": str(state.parent / "token"),
+            # Ray's own: a job is not to be done before a `status` has told whom to kill.
+            NICENESS: "15",
+        }
 
     def run(self, *arguments: str | Path) -> Result:
         """Run a command to its end."""
