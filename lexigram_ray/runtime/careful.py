@@ -154,9 +154,8 @@ class CarefulRun:
 
     def _execute(self, staged: pa.Table, *, keep_on: Callable[[], bool]) -> RowsExecution:
         try:
-            if self._actor is None:
-                self._begin(keep_on)
-            task = self._actor.execute_table.options(name=embedder_label(self._job))
+            actor = self._actor or self._begun(keep_on)
+            task = actor.execute_table.options(name=embedder_label(self._job))
             reference = task.remote(staged, self._job)
             if math.isinf(self._unit_seconds):
                 parcel = wait_for(reference, keep_on, _patience_for(len(staged)))
@@ -167,13 +166,15 @@ class CarefulRun:
             raise EmbedderDiedError(first_line(error)) from error
         return unpack(parcel).execution
 
-    def _begin(self, keep_on: Callable[[], bool]) -> None:
-        self._actor = self._make()
+    def _begun(self, keep_on: Callable[[], bool]) -> Any:
+        actor: Any = self._make()
+        self._actor = actor
         # Until then it waits for a place in the cluster, which is no text's fault.
-        wait_for(self._actor.__ray_ready__.remote(), keep_on, _patience_for(0))
+        wait_for(actor.__ray_ready__.remote(), keep_on, _patience_for(0))
         if not math.isinf(self._unit_seconds):
             # Nor is the loading of its model. A server has none to load, and questions cost.
-            self._in_time(self._actor.load.remote(), keep_on, patience_for(0) + self._unit_seconds)
+            self._in_time(actor.load.remote(), keep_on, patience_for(0) + self._unit_seconds)
+        return actor
 
     def _in_time(self, reference: Any, keep_on: Callable[[], bool], seconds: float) -> Any:
         try:

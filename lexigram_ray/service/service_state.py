@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from http import HTTPStatus
 
 from lexigram_ray.core.config import WorkersConfig
 from lexigram_ray.core.errors import UsageError
@@ -106,7 +107,7 @@ def _asked(url: str) -> Readiness:
 
     try:
         answer = httpx.get(f"{url}/readyz", timeout=PATIENCE_SECONDS, trust_env=False)
-        if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+        if answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
             # Its own, or that of a proxy that has no replica yet.
             return Readiness.NOT_READY
         said = answer.json()
