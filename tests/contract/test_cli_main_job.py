@@ -14,17 +14,17 @@ from pathlib import Path
 import psutil
 import pytest
 
+from lexigram_ray.embedding.devices import cpu_has_bf16
 from tests.command_line import ON_RAY, Result, Terminal, run_cli, start_cli
 from tests.documents import PAGES, TITLE, pdf
 from tests.ready_state import converted_models, state
-from tests.speed import scaled
 
 __all__ = ["converted_models", "state"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 ESCAPE = "\x1b"
-MANY = scaled(90)
+MANY = 90 if cpu_has_bf16() else 45
 NOTES = {
     "crane.md": f"# The crane\n\n{PAGES[1]}\n",
     "fog.txt": f"{PAGES[2]}\n",

@@ -87,6 +87,9 @@ def test_it_is_ready_or_not_or_silent(
 
 def test_where_nothing_listens_it_does_not_answer(config: WorkersConfig) -> None:
     url = note(config, free_port())
+    seen = read_service(config)
+    assert seen is not None
+    assert seen.to_dict() == {"url": url, "readiness": "silent"}
     assert f"service    {url} does not answer\n" in shown_by_status(config)
 
 

@@ -26,7 +26,12 @@ CORPORA = {
     "python sources": (DOCS / "python3.11/html/_sources", "library/[a-m]*.txt"),
     "git release notes": (DOCS / "git/RelNotes", "*.txt"),
     "debian policy": (DOCS / "debian-policy/policy.html", "*.html"),
+    "all python sources": (DOCS / "python3.11/html/_sources", "**/*.txt"),
 }
+IN_SOAK = {"all python sources"}
+NAMES = [
+    pytest.param(name, marks=pytest.mark.soak) if name in IN_SOAK else name for name in CORPORA
+]
 
 
 @cache
@@ -70,7 +75,7 @@ def chunked(name: str, spec: ChunkerSpec = SPEC) -> list[tuple[ParsedDocument, l
     return [(document, list(chunker.chunks(document))) for document in documents(name)]
 
 
-@pytest.mark.parametrize("name", CORPORA)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("overlap", [0, pytest.param(50, marks=pytest.mark.soak)])
 def test_offsets_slice_and_nothing_but_whitespace_is_lost(name: str, overlap: int) -> None:
     spec = ChunkerSpec(strategy="tokens", size=254, overlap=overlap)
@@ -84,7 +89,7 @@ def test_offsets_slice_and_nothing_but_whitespace_is_lost(name: str, overlap: in
         assert all(a.char_start < b.char_start for a, b in itertools.pairwise(chunks))
 
 
-@pytest.mark.parametrize("name", CORPORA)
+@pytest.mark.parametrize("name", NAMES)
 def test_no_chunk_is_over_the_model_limit_and_most_are_well_filled(name: str) -> None:
     sizes = [count(c.text) for _, chunks in chunked(name) for c in chunks]
 
@@ -93,7 +98,7 @@ def test_no_chunk_is_over_the_model_limit_and_most_are_well_filled(name: str) ->
     assert mean(sizes) > SPEC.size * 0.6
 
 
-@pytest.mark.parametrize("name", CORPORA)
+@pytest.mark.parametrize("name", NAMES)
 def test_no_chunk_is_a_crumb(name: str) -> None:
     chunks = [c for _, chunks in chunked(name) for c in chunks]
 
@@ -110,7 +115,7 @@ def test_headings_of_the_policy_are_found_above_its_chunks() -> None:
     assert any("Binary packages" in title for c in chunks for title in c.headings)
 
 
-@pytest.mark.parametrize("name", CORPORA)
+@pytest.mark.parametrize("name", NAMES)
 def test_it_fills_chunks_at_least_as_well_as_semantic_text_splitter(name: str) -> None:
     sample = [document for document in documents(name) if len(document.text) < 60_000][:25]
     chunker = Chunker(SPEC, minilm())
