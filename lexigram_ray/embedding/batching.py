@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 # Texts tokenised at a time: enough to sort by length, little enough to hold in memory. The first
 # ones are fewer, because the device waits for them.
 WINDOW_TEXTS = 2048
-FIRST_WINDOW_TEXTS = 256
+FIRST_WINDOW_TEXTS = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,9 +55,10 @@ def windows(
 def token_batches(
     ids: Sequence[NDArray[np.int32]], rows: NDArray[np.int64], *, budget: int, pad_id: int
 ) -> Iterator[TokenBatch]:
-    """Yield batches, longest first, of at most `budget` tokens with their padding.
+    """Yield batches of at most `budget` tokens with their padding.
 
-    A text that is longer than the budget is a batch of its own.
+    First those of texts of one length, longest first: they need no padding, and no mask. Then what
+    is left over, longest first. A text that is longer than the budget is a batch of its own.
 
     Args:
         ids: The texts' tokens, none of them empty.
@@ -66,12 +68,40 @@ def token_batches(
     """
     lengths = np.array([len(tokens) for tokens in ids], np.int64)
     order = np.argsort(-lengths, kind="stable")
+    equal, left_over = _by_length(lengths[order], budget)
+    for start, end in equal:
+        chosen = order[start:end]
+        yield _padded([ids[i] for i in chosen], rows[chosen], lengths[chosen], pad_id)
+    order = order[left_over]
     start = 0
     while start < len(order):
         longest = int(lengths[order[start]])
         chosen = order[start : start + max(1, budget // longest)]
         start += len(chosen)
         yield _padded([ids[i] for i in chosen], rows[chosen], lengths[chosen], pad_id)
+
+
+def _by_length(
+    lengths: NDArray[np.int64], budget: int
+) -> tuple[list[tuple[int, int]], NDArray[np.int64]]:
+    """Cut texts of one length into full batches: fewer texts are a shape of their own to prepare.
+
+    Args:
+        lengths: Of the texts, longest first.
+        budget: Tokens of a batch.
+
+    Returns:
+        Where each batch starts and ends, and the places of the texts that are in none.
+    """
+    equal: list[tuple[int, int]] = []
+    left_over = np.ones(len(lengths), np.bool_)
+    starts: list[int] = np.flatnonzero(np.diff(lengths, prepend=-1)).tolist()
+    for start, end in itertools.pairwise([*starts, len(lengths)]):
+        full = max(1, budget // int(lengths[start]))
+        for first in range(start, end - full + 1, full):
+            equal.append((first, first + full))
+            left_over[first : first + full] = False
+    return equal, np.flatnonzero(left_over)
 
 
 def split(batch: TokenBatch, budget: int) -> list[TokenBatch]:

@@ -51,14 +51,18 @@ class CompiledModels:
         self._folder = model.parent / FOLDER
 
     def read(
-        self, core: openvino.Core, settings: Mapping[str, object]
+        self, core: openvino.Core, settings: Mapping[str, object], form: str
     ) -> openvino.CompiledModel | None:
         """Return what was kept for these settings, if it still answers as it did.
 
-        None where nothing was kept, or what was is damaged or no longer understood.
+        Args:
+            form: A name for what was made of the model before it was compiled.
+
+        Returns:
+            None where nothing was kept, or what was is damaged or no longer understood.
         """
         try:
-            file = self._file(core, settings)
+            file = self._file(core, settings, form)
             digest, content = _cut(file.read_bytes(), DIGEST_BYTES)
             if digest != _digest(content):
                 logger.info("compiled model %s is damaged", file)
@@ -80,18 +84,20 @@ class CompiledModels:
         core: openvino.Core,
         compiled: openvino.CompiledModel,
         settings: Mapping[str, object],
+        form: str,
         answer: NDArray[np.float32],
     ) -> None:
         """Keep a model that was compiled with `GRAPH_ONLY`, if it can be kept.
 
         Args:
+            form: As for `read`.
             answer: Its `first_answer`.
         """
         try:
             graph = compiled.export_model().getvalue()
             raw = answer.tobytes()
             content = len(raw).to_bytes(4, "big") + raw + graph
-            write_bytes(self._file(core, settings), _digest(content) + content)
+            write_bytes(self._file(core, settings, form), _digest(content) + content)
         except (OSError, RuntimeError, MemoryError) as error:
             logger.info("what was compiled of %s is not kept: %s", self._weights, error)
 
@@ -101,13 +107,14 @@ class CompiledModels:
         extra = {"WEIGHTS_PATH": str(self._weights), **GRAPH_ONLY}
         return core.import_model(io.BytesIO(graph), "CPU", {**settings, **extra})
 
-    def _file(self, core: openvino.Core, settings: Mapping[str, object]) -> Path:
+    def _file(self, core: openvino.Core, settings: Mapping[str, object], form: str) -> Path:
         made_for = [
             metadata.version("openvino"),
             core.get_property("CPU", "FULL_DEVICE_NAME"),
             sorted(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")),
             self._weights.stat().st_size,
             dict(settings),
+            form,
         ]
         name = _digest(json.dumps(made_for, sort_keys=True).encode()).hex()
         return self._folder / f"{name}.blob"

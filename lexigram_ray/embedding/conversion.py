@@ -14,6 +14,7 @@ import numpy as np
 
 from lexigram_ray.core.errors import ConfigError, EmbeddingError, ModelNotFoundError
 from lexigram_ray.embedding import model_store
+from lexigram_ray.embedding.attention import masks_padding_only
 from lexigram_ray.embedding.fingerprint import fingerprint
 from lexigram_ray.embedding.inference import Backend, vectors_of
 from lexigram_ray.embedding.locks import exclusive_lock
@@ -42,15 +43,22 @@ CANARIES = (
     "A licence grants rights; a warranty promises quality. This one does the first only. " * 40,
 )
 
+PADDING_ONLY = "padding_only"
+
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvertedModel:
-    """A model for OpenVINO, from disk or, where the disk would not take it, in memory."""
+    """A model for OpenVINO, from disk or, where the disk would not take it, in memory.
+
+    Attributes:
+        padding_only: See `attention.masks_padding_only`.
+    """
 
     model: Path | openvino.Model
     tokenizer_file: Path
+    padding_only: bool
 
 
 def converted(model: LocalModel, *, models_dir: Path, threads: int) -> ConvertedModel | None:
@@ -82,6 +90,7 @@ def converted(model: LocalModel, *, models_dir: Path, threads: int) -> Converted
         return ConvertedModel(
             model=kept.folder / model_store.MODEL,
             tokenizer_file=kept.folder / model_store.TOKENIZER,
+            padding_only=kept.facts.get(PADDING_ONLY) is True,
         )
     if model.spec.precision == INT8:
         raise _no_int8(model, str(kept.facts.get("reason")))
@@ -138,7 +147,8 @@ def _convert_into(folder: Path, model: LocalModel, threads: int) -> dict[str, ob
     try:
         path = folder / model_store.MODEL
         openvino.save_model(reference.traced(), path, compress_to_fp16=False)
-        cosine = _agreement(model, path, reference, threads)
+        padding_only = masks_padding_only(openvino.Core().read_model(path), model.spec.max_tokens)
+        cosine = _agreement(model, path, reference, threads, padding_only=padding_only)
     except OSError:
         raise
     except Exception as error:
@@ -149,7 +159,7 @@ def _convert_into(folder: Path, model: LocalModel, threads: int) -> dict[str, ob
         return _torch_stays(folder, model, f"cosine to torch is {cosine:.5f}")
     shutil.copyfile(model.tokenizer_file, folder / model_store.TOKENIZER)
     logger.info("model %s converted to OpenVINO, cosine %.6f", model.spec.name, cosine)
-    return {"backend": "openvino", "cosine": cosine}
+    return {"backend": "openvino", "cosine": cosine, PADDING_ONLY: padding_only}
 
 
 def _quantise_into(
@@ -162,12 +172,13 @@ def _quantise_into(
     path = folder / model_store.MODEL
     facts = quantise(model, source.model, path)
     floats = OpenVinoBackend(source.model, precision="fp32", threads=threads)
-    cosine = _agreement(model, path, floats, threads)
+    cosine = _agreement(model, path, floats, threads, padding_only=source.padding_only)
     if cosine < MIN_COSINE_INT8:
         _empty(folder)
         return {**facts, "backend": "none", "reason": f"its cosine to fp32 is only {cosine:.3f}"}
     shutil.copyfile(source.tokenizer_file, folder / model_store.TOKENIZER)
     logger.info("model %s made int8, cosine %.4f", model.spec.name, cosine)
+    facts[PADDING_ONLY] = source.padding_only
     return {**facts, "backend": "openvino", "cosine": cosine}
 
 
@@ -200,14 +211,17 @@ def _convert_in_memory(model: LocalModel, threads: int) -> ConvertedModel | None
     reference = _torch_backend(model, threads)
     try:
         traced = reference.traced()
-        cosine = _agreement(model, traced, reference, threads)
+        padding_only = masks_padding_only(traced, model.spec.max_tokens)
+        cosine = _agreement(model, traced, reference, threads, padding_only=padding_only)
     except Exception as error:  # noqa: BLE001 - whatever it is, torch runs the model; it is logged
         logger.warning("model %s stays on torch: %s", model.spec.name, error)
         return None
     if cosine < MIN_COSINE:
         logger.warning("model %s stays on torch: cosine %.5f", model.spec.name, cosine)
         return None
-    return ConvertedModel(model=traced, tokenizer_file=model.tokenizer_file)
+    return ConvertedModel(
+        model=traced, tokenizer_file=model.tokenizer_file, padding_only=padding_only
+    )
 
 
 def _torch_backend(model: LocalModel, threads: int) -> TorchBackend:
@@ -223,9 +237,19 @@ def _torch_backend(model: LocalModel, threads: int) -> TorchBackend:
 
 
 def _agreement(
-    model: LocalModel, converted_to: Path | openvino.Model, reference: Backend, threads: int
+    model: LocalModel,
+    converted_to: Path | openvino.Model,
+    reference: Backend,
+    threads: int,
+    *,
+    padding_only: bool,
 ) -> float:
-    candidate = OpenVinoBackend(converted_to, precision=model.spec.precision, threads=threads)
+    candidate = OpenVinoBackend(
+        converted_to,
+        precision=model.spec.precision,
+        threads=threads,
+        padding_only=padding_only,
+    )
     encoder = TextEncoder(load_tokenizer(model), model.spec.max_tokens)
     ours, theirs = (
         vectors_of(

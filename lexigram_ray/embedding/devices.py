@@ -30,6 +30,11 @@ def cpu_lacks_bf16(cpu_info: Path = CPU_INFO) -> bool:
     return bool(_cpu_flags(cpu_info)) and not cpu_has_bf16(cpu_info)
 
 
+def cpu_has_amx(cpu_info: Path = CPU_INFO) -> bool:
+    """Tell whether the CPU multiplies bf16 by tiles; False where that cannot be seen."""
+    return "amx_bf16" in _cpu_flags(cpu_info)
+
+
 def cpu_name(cpu_info: Path = CPU_INFO) -> str:
     """Return the CPU's name, as the kernel knows it."""
     return _cpu_fact("model name", cpu_info) or platform.machine()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +33,8 @@ BackendName = Literal["auto", "openvino", "torch"]
 
 # From so many texts on, finding the best token budget is worth most of a second, once.
 BULK_TEXTS = 512
+# Seconds of work: fewer texts go in between, so that nobody waits long for a few.
+TEXTS_IN_TURN = 128
 NOT_FINITE = "the model gave it a vector that is not finite (try --precision fp32)"
 
 
@@ -68,7 +71,11 @@ def load_provider(
         found = converted(model.uncut, models_dir=models_dir, threads=threads)
         if found is not None:
             running = OpenVinoBackend(
-                found.model, precision=model.spec.precision, threads=threads, keep_compiled=True
+                found.model,
+                precision=model.spec.precision,
+                threads=threads,
+                padding_only=found.padding_only,
+                keep_compiled=True,
             )
             model = replace(model, tokenizer_file=found.tokenizer_file)
             return LocalProvider(model, running, models_dir=models_dir, long_texts=long_texts)
@@ -116,6 +123,8 @@ class LocalProvider(CountingProvider):
         self._backend = backend
         self._models_dir = models_dir
         self._budget = TokenBudget(backend.token_budget)
+        # One after the other, many texts are done no later, and those of the first much sooner.
+        self._turn = threading.Lock()
         tokenizer = load_tokenizer(model)
         self._encoder = TextEncoder(tokenizer, model.spec.max_tokens, long_texts)
         self._query_encoder = TextEncoder(tokenizer, model.spec.max_tokens)
@@ -164,6 +173,7 @@ class LocalProvider(CountingProvider):
             budget=self._budget,
             dimension=self._spec.dimension,
             pooling=self._spec.pooling,
+            turn=self._turn if len(once) >= TEXTS_IN_TURN else None,
         )
         vectors = inferred.vectors if len(once) == len(texts) else inferred.vectors[inverse]
         truncated = int(inferred.truncated[inverse].sum())

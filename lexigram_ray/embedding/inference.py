@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+import contextlib
+import itertools
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,8 +47,19 @@ def infer(
     budget: TokenBudget,
     dimension: int,
     pooling: str,
+    turn: AbstractContextManager[object] | None = None,
 ) -> Inferred:
     """Embed texts by windows: memory holds the tokens of two windows, and the vectors.
+
+    Args:
+        texts: In any order.
+        backend: Runs the model.
+        encoder: Makes the tokens.
+        budget: Tokens of a batch.
+        dimension: Numbers of a vector.
+        pooling: `mean` or `cls`.
+        turn: Held while batches are handed to the backend: another pass that waits for it has its
+            first tokens by then, and its first batch runs beside the last ones of this.
 
     Raises:
         EmbeddingError: The backend failed.
@@ -56,7 +70,13 @@ def infer(
     refused: dict[int, str] = {}
 
     def tokenised() -> Generator[TokenBatch]:
-        for rows, encoded in _windows_ahead(texts, encoder):
+        found = _windows_ahead(texts, encoder)
+        first = list(itertools.islice(found, 1))
+        with turn or contextlib.nullcontext():
+            yield from of_windows(itertools.chain(first, found))
+
+    def of_windows(found: Iterable[tuple[NDArray[np.int64], Encoded]]) -> Generator[TokenBatch]:
+        for rows, encoded in found:
             truncated[rows] = encoded.truncated
             tokens[rows] = [len(ids) for ids in encoded.ids]
             refused.update({int(rows[place]): why for place, why in encoded.refused.items()})

@@ -214,7 +214,9 @@ def _in_floats(model: LocalModel, precision: str, models_dir: Path, threads: int
     from lexigram_ray.embedding.openvino_engine import OpenVinoBackend
 
     found = converted_floats(model, models_dir=models_dir, threads=threads)
-    backend = OpenVinoBackend(found.model, precision=precision, threads=threads)
+    backend = OpenVinoBackend(
+        found.model, precision=precision, threads=threads, padding_only=found.padding_only
+    )
     return LocalProvider(in_floats(model, precision), backend)
 
 

@@ -117,7 +117,9 @@ class DataStream:
         try:
             with _data_logs_in_files_only():
                 # Not left early: Ray Data would kill its workers, and Ray tells the terminal.
-                for table in dataset.iter_batches(batch_size=1, batch_format="pyarrow"):
+                for table in dataset.iter_batches(
+                    batch_size=1, batch_format="pyarrow", prefetch_batches=0
+                ):
                     if not self._ending.is_set():
                         last = self._hand_on(table)
         except Exception as error:  # noqa: BLE001 - raised again by `parcels`

@@ -1,10 +1,11 @@
-"""Our bare engine in one process: `embed_texts` over a file of texts, then single queries.
+"""Our bare engine in one process: `embed_texts` over a file of texts, then single questions.
 
 Usage: python -m tests.benchmarks.engine_child TEXTS STATE
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import statistics
 import sys
@@ -19,9 +20,9 @@ from lexigram_ray.core.types import DEFAULT_MODEL
 from lexigram_ray.embedding.engine import load_provider
 from lexigram_ray.embedding.models import describe_model
 from tests.benchmarks.peers.warm_up import WARM_UP
+from tests.corpus import questions
 
 QUERIES = 200
-QUERY_WORDS = 12
 
 
 def main(file: Path, state: Path) -> None:
@@ -37,7 +38,8 @@ def main(file: Path, state: Path) -> None:
     warm = time.perf_counter()
     provider.embed_texts(texts)
     done = time.perf_counter()
-    queries = [" ".join(text.split()[:QUERY_WORDS]) for text in texts[:QUERIES]]
+    asked = itertools.cycle(question.text for question in questions())
+    queries = itertools.islice(asked, QUERIES)
     latencies = sorted(_milliseconds(provider.embed_query, query) for query in queries)
     answer = {
         "load_seconds": loaded - started,

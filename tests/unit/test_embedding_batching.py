@@ -30,14 +30,22 @@ def test_windows_hold_every_position_once(texts, size, first):
 
 
 @given(LENGTHS, st.integers(1, 1024))
-def test_batches_hold_every_row_once_within_the_budget_and_longest_first(lengths, budget):
+def test_batches_hold_every_row_once_within_the_budget_equal_lengths_first(lengths, budget):
     rows = np.arange(len(lengths), dtype=np.int64) + 100
 
     batches = list(token_batches(_ids(lengths), rows, budget=budget, pad_id=0))
 
     assert sorted(row for batch in batches for row in batch.rows) == rows.tolist()
     assert all(b.input_ids.size <= budget or len(b.rows) == 1 for b in batches)
-    widths = [batch.input_ids.shape[1] for batch in batches]
+    shapes = [(len(batch.rows), batch.input_ids.shape[1]) for batch in batches]
+    full = [
+        (max(1, budget // length), length)
+        for length in sorted(set(lengths), reverse=True)
+        for _ in range(lengths.count(length) // max(1, budget // length))
+    ]
+    assert shapes[: len(full)] == full
+    assert all(len(set(batch.lengths.tolist())) == 1 for batch in batches[: len(full)])
+    widths = [width for _, width in shapes[len(full) :]]
     assert widths == sorted(widths, reverse=True)
 
 
