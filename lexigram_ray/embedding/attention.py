@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from lexigram_ray.embedding.compiled_models import FIRST_INFERENCE
 from lexigram_ray.embedding.openvino_import import import_openvino
 
 if TYPE_CHECKING:
     import openvino
 
+# Of what `written_out` makes: compiled models of an earlier one are not used.
+VERSION = 1
 MASK_INPUT = "attention_mask"
 ATTENTION = "ScaledDotProductAttention"
 MASK_PLACE, SCALE_PLACE = 3, 4
@@ -33,7 +36,7 @@ def masks_padding_only(model: openvino.Model, max_tokens: int) -> bool:
     """Tell whether each mask of the model's attention says which tokens are padding, and no more.
 
     Models that look only at near tokens, or add positions by their masks, are others. The masks
-    themselves are computed and looked at, for a text as long as the model reads, partly padding.
+    themselves are computed and looked at, for a text as long as the model reads but for one token.
 
     Args:
         model: From ids and mask to hidden states. It is not changed.
@@ -42,8 +45,10 @@ def masks_padding_only(model: openvino.Model, max_tokens: int) -> bool:
     attentions = list(_attentions(model))
     if not attentions or not all(map(_can_be_written_out, attentions)):
         return False
-    width = min(max_tokens, MOST_PROBED_TOKENS)
-    mask = (np.arange(width) < max(1, width * 3 // 4)).astype(np.int64)[np.newaxis]
+    if max_tokens > MOST_PROBED_TOKENS:
+        return False
+    # One token of padding: the others are as far apart as any that the model reads.
+    mask = (np.arange(max_tokens) < max(1, max_tokens - 1)).astype(np.int64)[np.newaxis]
     return all(_is_of_padding(found, mask[0]) for found in _masks(model, mask))
 
 
@@ -84,31 +89,33 @@ def _can_be_written_out(attention: openvino.Node) -> bool:
     )
 
 
-def _masks(model: openvino.Model, mask: NDArray[np.int64]) -> list[NDArray[np.float32]]:
-    """Return the masks of the model's attention for some text with this padding."""
+def _masks(model: openvino.Model, mask: NDArray[np.int64]) -> Iterator[NDArray[np.float32]]:
+    """Yield the masks of the model's attention for some text with this padding."""
     openvino = import_openvino()
     model = model.clone()
     sources = [attention.input_value(MASK_PLACE) for attention in _attentions(model)]
     distinct = {
         (source.get_node().get_friendly_name(), source.get_index()): source for source in sources
     }
-    probe = openvino.Model(list(distinct.values()), model.get_parameters(), "masks")
     settings = {"INFERENCE_PRECISION_HINT": "f32"}
-    compiled = openvino.Core().compile_model(probe, "CPU", settings)
-    given = [mask if _reads_mask(place) else np.ones_like(mask) for place in compiled.inputs]
-    compiled_answer = compiled(given)
-    return [_as_added(compiled_answer[place]) for place in range(len(distinct))]
+    for source in distinct.values():
+        probe = openvino.Model([source], model.get_parameters(), "mask")
+        compiled = openvino.Core().compile_model(probe, "CPU", settings)
+        given = [mask if _reads_mask(place) else np.ones_like(mask) for place in compiled.inputs]
+        with FIRST_INFERENCE:
+            found = compiled(given)[0]
+        yield _as_added(found)
 
 
 def _as_added(found: NDArray[np.generic]) -> NDArray[np.float32]:
     if found.dtype == np.bool_:
         return np.where(found, np.float32(NOTHING), np.float32(MASKED))
-    return found.astype(np.float32)
+    return found.astype(np.float32, copy=False)
 
 
 def _is_of_padding(found: NDArray[np.float32], mask: NDArray[np.int64]) -> bool:
     """Tell whether a mask, broadcast to pairs, masks padding for each real token, and no more."""
-    if found.ndim > 4 or found.shape[-1] not in (1, len(mask)):
+    if not 1 <= found.ndim <= 4 or found.shape[-1] not in (1, len(mask)):
         return False
     real = mask == 1
     rows = found.reshape(-1, *found.shape[-2:]) if found.ndim > 1 else found[None, None]

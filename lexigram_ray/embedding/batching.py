@@ -1,4 +1,4 @@
-"""Which texts run together: equal ones once, longest first, by a budget of tokens. Pure."""
+"""Which texts run together: equal ones once, by length and a budget of tokens. Pure."""
 
 from __future__ import annotations
 

@@ -9,19 +9,19 @@ import contextlib
 import logging
 import threading
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lexigram_ray.core.errors import EmbeddingError
-from lexigram_ray.embedding.attention import written_out
+from lexigram_ray.embedding.attention import VERSION, written_out
 from lexigram_ray.embedding.compiled_models import GRAPH_ONLY, CompiledModels, first_answer
 
 if TYPE_CHECKING:
     import openvino
 
-# No public property: OpenVINO's compiler of whole attentions into one kernel.
-ATTENTION_COMPILER = "SNIPPETS_MODE"
+# No public property: OpenVINO's compiler of several operations, such as an attention, into one.
+FUSING_COMPILER = "SNIPPETS_MODE"
 
 logger = logging.getLogger(__name__)
 
@@ -31,11 +31,13 @@ class Form:
     """One way to compile a model.
 
     Attributes:
+        alone: For one batch at a time, which must not wait for the others of a bulk job.
         streams: Batches that run side by side, a core each; one batch has all cores.
         attention: As it was traced, or written out for batches with padding or without.
         by_parts: The attention's products and its softmax by kernels of their own.
     """
 
+    alone: bool
     streams: int
     attention: Literal["traced", "padded", "equal"]
     by_parts: bool
@@ -75,22 +77,34 @@ class CompiledForms:
         """
         with self._compiling:
             if form not in self._compiled:
-                self._compiled[form] = self._made(form)
+                self._compiled[form] = self._had(form)
             return self._compiled[form]
+
+    def _had(self, form: Form) -> openvino.CompiledModel:
+        if form.attention != "equal":
+            return self._made(form)
+        try:
+            return self._made(form)
+        except (EmbeddingError, MemoryError) as error:
+            # The padded form does the same work, and may be there already.
+            logger.info("the model runs with masks throughout: %s", error)
+            padded = replace(form, attention="padded")
+            return self._compiled.get(padded) or self._made(padded)
 
     def _made(self, form: Form) -> openvino.CompiledModel:
         settings = {**self._settings, "NUM_STREAMS": form.streams}
         if not form.by_parts:
             return self._with(settings, form)
         try:
-            return self._with({**settings, ATTENTION_COMPILER: "DISABLE"}, form)
+            return self._with({**settings, FUSING_COMPILER: "DISABLE"}, form)
         except EmbeddingError as error:
             logger.debug("attention stays with OpenVINO's compiler: %s", error)
             return self._with(settings, form)
 
     def _with(self, settings: Mapping[str, object], form: Form) -> openvino.CompiledModel:
         kept = self._kept
-        found = kept.read(self._core, settings, form.attention) if kept is not None else None
+        name = f"{form.attention} {VERSION}"
+        found = kept.read(self._core, settings, name) if kept is not None else None
         if found is not None:
             return found
         with _loading():
@@ -103,7 +117,7 @@ class CompiledForms:
             compiled = self._core.compile_model(model, "CPU", {**settings, **GRAPH_ONLY})
             answer = first_answer(compiled)
         if kept is not None:
-            kept.keep(self._core, compiled, settings, form.attention, answer)
+            kept.keep(self._core, compiled, settings, name, answer)
         return compiled
 
 

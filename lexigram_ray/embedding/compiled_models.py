@@ -31,7 +31,8 @@ GRAPH_ONLY = {"CACHE_MODE": "OPTIMIZE_SIZE"}
 # The model's own precision is far finer; another model's answer is farther off.
 TOLERANCE = 0.01
 
-_FIRST = threading.Lock()
+FIRST_INFERENCE = threading.Lock()
+"""Held by whatever may be the first inference of a process, see `first_answer`."""
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +133,7 @@ def first_answer(compiled: openvino.CompiledModel) -> NDArray[np.float32]:
     """
     tokens = np.arange(1, 5, dtype=np.int64)[np.newaxis]
     inputs = [tokens, np.ones_like(tokens)]
-    with _FIRST:
+    with FIRST_INFERENCE:
         request = compiled.create_infer_request()
         request.start_async(inputs)
         request.wait()

@@ -49,7 +49,7 @@ def infer(
     pooling: str,
     turn: AbstractContextManager[object] | None = None,
 ) -> Inferred:
-    """Embed texts by windows: memory holds the tokens of two windows, and the vectors.
+    """Embed texts by windows: memory holds the tokens of three windows, and the vectors.
 
     Args:
         texts: In any order.

@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 # Measured on 2 cores with MiniLM: larger batches leave the caches, smaller ones the kernels idle.
 TOKEN_BUDGET = 1024
 OTHER_BUDGETS = (512, 2048)
-# One runs, and one is there when it ends, however late Python sees that.
-STARTED_PER_STREAM = 2
+# So many wait for a stream: one is there when one ends, however late Python sees that.
+MOST_WAITING = 8
+# By parts, the scores of all pairs of tokens are in memory at once: they grow with the square.
+WIDEST_BY_PARTS = 512
 PRECISION_HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 # It has no class for this error, and says it in the words of whichever part of it failed.
 OUT_OF_MEMORY = ("bad_alloc", "bad alloc", "allocat", "out of memory", "not enough memory")
@@ -72,9 +74,9 @@ class OpenVinoBackend:
         self._core = openvino.Core()
         self._forms = CompiledForms(self._core, model, settings, keep=keep_compiled)
         self._padding_only = padding_only
-        # Measured in bf16 with AVX512: 4 % faster than in one kernel. In fp32 it is no faster; with
-        # AMX nobody has looked.
-        self._by_parts = hint == "bf16" and not devices.cpu_has_amx()
+        # Measured in bf16 with AVX512: some 3 % faster than in one kernel. In fp32 it is no faster;
+        # with AMX nobody has looked.
+        self._by_parts = precision == "bf16" and not devices.cpu_has_amx()
         self._single: dict[Form, openvino.InferRequest] = {}
         self._single_use = threading.Lock()
         self.streams = threads
@@ -114,7 +116,7 @@ class OpenVinoBackend:
 
         try:
             for batch in batches:
-                if len(running) > STARTED_PER_STREAM * self.streams:
+                if len(running) >= self.streams + min(self.streams, MOST_WAITING):
                     finish()
                 form = self._form(batch, alone=False)
                 request = idle[form].pop() if idle[form] else self._new_request(form, batch)
@@ -153,14 +155,16 @@ class OpenVinoBackend:
         # With a stream a core most texts are done in a second; one is done sooner by all cores.
         streams = 1 if alone else self.streams
         if not self._padding_only:
-            return Form(streams=streams, attention="traced", by_parts=False)
+            return Form(alone=alone, streams=streams, attention="traced", by_parts=False)
         # Another form takes memory and a moment: a few short texts are not worth either.
-        worthwhile = alone or 2 * batch.input_ids.size >= self.token_budget
-        equal = worthwhile and int(batch.lengths.min()) == batch.input_ids.shape[1]
+        worthwhile = alone or 4 * batch.input_ids.size >= self.token_budget
+        width = batch.input_ids.shape[1]
+        equal = worthwhile and int(batch.lengths.min()) == width
         return Form(
+            alone=alone,
             streams=streams,
             attention="equal" if equal else "padded",
-            by_parts=self._by_parts and not alone,
+            by_parts=self._by_parts and not alone and width <= WIDEST_BY_PARTS,
         )
 
 

@@ -117,6 +117,7 @@ class DataStream:
         try:
             with _data_logs_in_files_only():
                 # Not left early: Ray Data would kill its workers, and Ray tells the terminal.
+                # Without prefetching: it would hold each result back until the next one is there.
                 for table in dataset.iter_batches(
                     batch_size=1, batch_format="pyarrow", prefetch_batches=0
                 ):

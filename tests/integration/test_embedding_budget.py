@@ -4,12 +4,14 @@ import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from lexigram_ray.core.errors import TextsRefusedError
 from lexigram_ray.embedding import budget_probe, engine
+from lexigram_ray.embedding.compiled_forms import Form
 from lexigram_ray.embedding.engine import LocalProvider, load_provider
 from lexigram_ray.embedding.openvino_engine import OpenVinoBackend
 from lexigram_ray.embedding.torch_engine import TorchBackend
@@ -74,14 +76,18 @@ def test_where_openvino_runs_out_of_memory_batches_are_halved_and_nothing_is_los
 ):
     backend = OpenVinoBackend.__new__(OpenVinoBackend)
     vars(backend).update(vars(provider._backend))
-    compiled = backend._for_many()
-    gate = _FailingAbove(compiled, 300, error)
+    forms = backend._forms
+    some = Form(alone=False, streams=backend.streams, attention="padded", by_parts=False)
+    gate = _FailingAbove(forms.get(some), 300, error)
 
     class _Compiled:
-        def create_infer_request(self):
-            return _Request(compiled.create_infer_request(), gate)
+        def __init__(self, form):
+            self._form = form
 
-    monkeypatch.setattr(backend, "_many", _Compiled())
+        def create_infer_request(self):
+            return _Request(forms.get(self._form).create_infer_request(), gate)
+
+    monkeypatch.setattr(backend, "_forms", SimpleNamespace(get=_Compiled))
     scarce = LocalProvider(minilm(models_dir), backend)
 
     with caplog.at_level(logging.WARNING):

@@ -162,7 +162,7 @@ def test_where_openvino_disagrees_torch_stays_and_that_is_remembered(
     kept, tmp_path, monkeypatch, caplog
 ):
     with monkeypatch.context() as patched, caplog.at_level(logging.WARNING):
-        patched.setattr(conversion, "_agreement", lambda *_: 0.9)
+        patched.setattr(conversion, "_agreement", lambda *_, **__: 0.9)
         first = load_provider(minilm(tmp_path), models_dir=tmp_path, threads=2, backend="openvino")
     monkeypatch.setattr(conversion, "_torch_backend", lambda *_: pytest.fail("tried again"))
 

@@ -140,7 +140,7 @@ def test_a_model_that_loses_too_much_is_refused_and_that_is_remembered(
 
 def test_what_only_torch_runs_cannot_be_int8(small, tmp_path, monkeypatch, no_quantising):
     model = describe_model(str(small), precision="int8", models_dir=tmp_path)
-    monkeypatch.setattr(conversion, "_agreement", lambda *_: 0.5)
+    monkeypatch.setattr(conversion, "_agreement", lambda *_, **__: 0.5)
 
     with pytest.raises(ConfigError, match="OpenVINO does not run it"):
         load_provider(model, models_dir=tmp_path, threads=2)
