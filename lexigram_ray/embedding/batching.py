@@ -68,17 +68,22 @@ def token_batches(
     """
     lengths = np.array([len(tokens) for tokens in ids], np.int64)
     order = np.argsort(-lengths, kind="stable")
+    for chosen in _chosen(order, lengths, budget):
+        yield _padded([ids[i] for i in chosen], rows[chosen], lengths[chosen], pad_id)
+
+
+def _chosen(
+    order: NDArray[np.int64], lengths: NDArray[np.int64], budget: int
+) -> Iterator[NDArray[np.int64]]:
     equal, left_over = _by_length(lengths[order], budget)
     for start, end in equal:
-        chosen = order[start:end]
-        yield _padded([ids[i] for i in chosen], rows[chosen], lengths[chosen], pad_id)
+        yield order[start:end]
     order = order[left_over]
     start = 0
     while start < len(order):
-        longest = int(lengths[order[start]])
-        chosen = order[start : start + max(1, budget // longest)]
-        start += len(chosen)
-        yield _padded([ids[i] for i in chosen], rows[chosen], lengths[chosen], pad_id)
+        end = start + max(1, budget // int(lengths[order[start]]))
+        yield order[start:end]
+        start = end
 
 
 def _by_length(

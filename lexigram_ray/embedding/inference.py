@@ -71,9 +71,9 @@ def infer(
 
     def tokenised() -> Generator[TokenBatch]:
         found = _windows_ahead(texts, encoder)
-        first = list(itertools.islice(found, 1))
+        first = next(found)
         with turn or contextlib.nullcontext():
-            yield from of_windows(itertools.chain(first, found))
+            yield from of_windows(itertools.chain([first], found))
 
     def of_windows(found: Iterable[tuple[NDArray[np.int64], Encoded]]) -> Generator[TokenBatch]:
         for rows, encoded in found:

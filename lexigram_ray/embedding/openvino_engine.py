@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 # Measured on 2 cores with MiniLM: larger batches leave the caches, smaller ones the kernels idle.
 TOKEN_BUDGET = 1024
 OTHER_BUDGETS = (512, 2048)
-# So many wait for a stream: one is there when one ends, however late Python sees that.
+# Batches that wait beside those that run, one a stream, but no more than this in all: when one ends
+# the next is there, however late Python sees that.
 MOST_WAITING = 8
 # By parts, the scores of all pairs of tokens are in memory at once: they grow with the square.
 WIDEST_BY_PARTS = 512
