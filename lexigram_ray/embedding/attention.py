@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from lexigram_ray.embedding.compiled_models import FIRST_INFERENCE
 from lexigram_ray.embedding.openvino_import import import_openvino
+from lexigram_ray.embedding.pooling import MASK_INPUT
 
 if TYPE_CHECKING:
     import openvino
 
 # Of what `written_out` makes: compiled models of an earlier one are not used.
 VERSION = 1
-MASK_INPUT = "attention_mask"
 ATTENTION = "ScaledDotProductAttention"
 MASK_PLACE, SCALE_PLACE = 3, 4
 # A mask of more tokens has pairs by the hundred million.

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from lexigram_ray.core.errors import EmbeddingError
 from lexigram_ray.embedding.attention import VERSION, written_out
 from lexigram_ray.embedding.compiled_models import GRAPH_ONLY, CompiledModels, first_answer
+from lexigram_ray.embedding.pooling import summed
 
 if TYPE_CHECKING:
     import openvino
@@ -35,12 +36,14 @@ class Form:
         streams: Batches that run side by side, a core each; one batch has all cores.
         attention: As it was traced, or written out for batches with padding or without.
         by_parts: The attention's products and its softmax by kernels of their own.
+        summed: Its answer is the sum of each text's tokens, not the tokens.
     """
 
     alone: bool
     streams: int
     attention: Literal["traced", "padded", "equal"]
     by_parts: bool
+    summed: bool
 
 
 class CompiledForms:
@@ -103,7 +106,7 @@ class CompiledForms:
 
     def _with(self, settings: Mapping[str, object], form: Form) -> openvino.CompiledModel:
         kept = self._kept
-        name = f"{form.attention} {VERSION}"
+        name = f"{form.attention} {VERSION}{' summed' if form.summed else ''}"
         found = kept.read(self._core, settings, name) if kept is not None else None
         if found is not None:
             return found
@@ -114,6 +117,8 @@ class CompiledForms:
             model = self._source
             if form.attention != "traced":
                 model = written_out(model, padded=form.attention == "padded")
+            if form.summed:
+                model = summed(model)
             compiled = self._core.compile_model(model, "CPU", {**settings, **GRAPH_ONLY})
             answer = first_answer(compiled)
         if kept is not None:

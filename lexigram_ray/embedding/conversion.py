@@ -43,7 +43,7 @@ CANARIES = (
     "A licence grants rights; a warranty promises quality. This one does the first only. " * 40,
 )
 
-PADDING_ONLY = "padding_only"
+PADDING_ONLY, SUMMED = "padding_only", "summed"
 
 logger = logging.getLogger(__name__)
 
@@ -54,11 +54,13 @@ class ConvertedModel:
 
     Attributes:
         padding_only: See `attention.masks_padding_only`.
+        summed: See `OpenVinoBackend`.
     """
 
     model: Path | openvino.Model
     tokenizer_file: Path
     padding_only: bool
+    summed: bool
 
 
 def converted(model: LocalModel, *, models_dir: Path, threads: int) -> ConvertedModel | None:
@@ -91,6 +93,7 @@ def converted(model: LocalModel, *, models_dir: Path, threads: int) -> Converted
             model=kept.folder / model_store.MODEL,
             tokenizer_file=kept.folder / model_store.TOKENIZER,
             padding_only=kept.facts.get(PADDING_ONLY) is True,
+            summed=kept.facts.get(SUMMED) is True,
         )
     if model.spec.precision == INT8:
         raise _no_int8(model, str(kept.facts.get("reason")))
@@ -148,7 +151,7 @@ def _convert_into(folder: Path, model: LocalModel, threads: int) -> dict[str, ob
         path = folder / model_store.MODEL
         openvino.save_model(reference.traced(), path, compress_to_fp16=False)
         padding_only = masks_padding_only(openvino.Core().read_model(path), model.spec.max_tokens)
-        cosine = _agreement(model, path, reference, threads, padding_only=padding_only)
+        cosine, summed = _best_agreement(model, path, reference, threads, padding_only)
     except OSError:
         raise
     except Exception as error:
@@ -159,7 +162,7 @@ def _convert_into(folder: Path, model: LocalModel, threads: int) -> dict[str, ob
         return _torch_stays(folder, model, f"cosine to torch is {cosine:.5f}")
     shutil.copyfile(model.tokenizer_file, folder / model_store.TOKENIZER)
     logger.info("model %s converted to OpenVINO, cosine %.6f", model.spec.name, cosine)
-    return {"backend": "openvino", "cosine": cosine, PADDING_ONLY: padding_only}
+    return {"backend": "openvino", "cosine": cosine, PADDING_ONLY: padding_only, SUMMED: summed}
 
 
 def _quantise_into(
@@ -212,7 +215,7 @@ def _convert_in_memory(model: LocalModel, threads: int) -> ConvertedModel | None
     try:
         traced = reference.traced()
         padding_only = masks_padding_only(traced, model.spec.max_tokens)
-        cosine = _agreement(model, traced, reference, threads, padding_only=padding_only)
+        cosine, summed = _best_agreement(model, traced, reference, threads, padding_only)
     except Exception as error:  # noqa: BLE001 - whatever it is, torch runs the model; it is logged
         logger.warning("model %s stays on torch: %s", model.spec.name, error)
         return None
@@ -220,7 +223,10 @@ def _convert_in_memory(model: LocalModel, threads: int) -> ConvertedModel | None
         logger.warning("model %s stays on torch: cosine %.5f", model.spec.name, cosine)
         return None
     return ConvertedModel(
-        model=traced, tokenizer_file=model.tokenizer_file, padding_only=padding_only
+        model=traced,
+        tokenizer_file=model.tokenizer_file,
+        padding_only=padding_only,
+        summed=summed,
     )
 
 
@@ -236,6 +242,22 @@ def _torch_backend(model: LocalModel, threads: int) -> TorchBackend:
         ) from error
 
 
+def _best_agreement(
+    model: LocalModel,
+    converted_to: Path | openvino.Model,
+    reference: Backend,
+    threads: int,
+    padding_only: bool,
+) -> tuple[float, bool]:
+    """Return the cosine to torch, and whether the model sums up its tokens itself."""
+    if padding_only and model.spec.precision == "bf16" and model.spec.pooling == "mean":
+        cosine = _agreement(model, converted_to, reference, threads, padding_only=True, summed=True)
+        if cosine >= MIN_COSINE:
+            return cosine, True
+        logger.info("model %s sums in fp32: cosine %.5f", model.spec.name, cosine)
+    return _agreement(model, converted_to, reference, threads, padding_only=padding_only), False
+
+
 def _agreement(
     model: LocalModel,
     converted_to: Path | openvino.Model,
@@ -243,12 +265,14 @@ def _agreement(
     threads: int,
     *,
     padding_only: bool,
+    summed: bool = False,
 ) -> float:
     candidate = OpenVinoBackend(
         converted_to,
         precision=model.spec.precision,
         threads=threads,
         padding_only=padding_only,
+        summed=summed,
     )
     encoder = TextEncoder(load_tokenizer(model), model.spec.max_tokens)
     ours, theirs = (

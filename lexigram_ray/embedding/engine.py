@@ -75,6 +75,7 @@ def load_provider(
                 precision=model.spec.precision,
                 threads=threads,
                 padding_only=found.padding_only,
+                summed=found.summed,
                 keep_compiled=True,
             )
             model = replace(model, tokenizer_file=found.tokenizer_file)

@@ -8,10 +8,12 @@ import numpy as np
 import openvino
 import pytest
 
+from lexigram_ray.embedding import conversion, devices
 from lexigram_ray.embedding.attention import masks_padding_only, written_out
 from lexigram_ray.embedding.batching import TokenBatch, token_batches
 from lexigram_ray.embedding.conversion import converted
 from lexigram_ray.embedding.openvino_engine import OpenVinoBackend
+from lexigram_ray.embedding.pooling import normalised, pool, summed
 from lexigram_ray.embedding.torch_engine import TorchBackend
 from tests.embedding_models import minilm, models_dir
 from tests.small_models import save_small_model
@@ -76,9 +78,70 @@ def test_texts_of_one_length_are_run_without_a_mask_and_others_with(models_dir: 
 
     backend.run(batches, keep, pooling="mean")
 
-    assert [backend._form(batch, alone=False).attention for batch in batches] == ["equal", "padded"]
+    forms = [backend._form(batch, "mean", alone=False) for batch in batches]
+    assert [form.attention for form in forms] == ["equal", "padded"]
     for place, tokens in enumerate(ids):
         only = np.zeros(1, np.int64)
         (batch,) = token_batches([tokens], only, budget=1, pad_id=0)
         alone = backend.run_one(batch, pooling="mean")[0]
         np.testing.assert_allclose(vectors[place], alone, atol=1e-4)
+
+
+@pytest.mark.parametrize("padded", [True, False])
+def test_summed_in_the_graph_only_the_texts_own_tokens_count(tmp_path: Path, padded: bool) -> None:
+    model = written_out(traced(tmp_path, "bert"), padded=padded)
+    ids = np.random.default_rng(7).integers(10, 90, (3, 40))
+    lengths = np.array([40, 30, 1] if padded else [40, 40, 40])
+    mask = (np.arange(40) < lengths[:, None]).astype(np.int64)
+    expected = pool(hidden(model, ids, mask), lengths, "mean")
+
+    sums = hidden(summed(model), ids, mask)
+
+    assert sums.shape == (3, 1, expected.shape[1])
+    np.testing.assert_allclose(sums[:, 0] / lengths[:, None], expected, atol=1e-5)
+
+
+@pytest.mark.skipif(not devices.cpu_has_bf16(), reason="only in bf16")
+def test_summed_in_bf16_vectors_stay_those_of_fp32(models_dir: Path) -> None:
+    model = minilm(models_dir, precision="bf16")
+    found = converted(model, models_dir=models_dir, threads=2)
+    assert found is not None
+    assert found.summed
+    ids = [np.arange(1000, 1000 + length, dtype=np.int32) for length in [250] * 4 + [60, 99, 3]]
+    batches = list(token_batches(ids, np.arange(len(ids)), budget=1024, pad_id=0))
+    vectors: dict[str, np.ndarray] = {}
+    for precision in ("fp32", "bf16"):
+        backend = OpenVinoBackend(
+            found.model,
+            precision=precision,
+            threads=2,
+            padding_only=True,
+            summed=precision == "bf16",
+        )
+        rows = vectors[precision] = np.empty((len(ids), model.spec.dimension), np.float32)
+
+        def keep(batch: TokenBatch, pooled: np.ndarray, rows: np.ndarray = rows) -> None:
+            rows[batch.rows] = normalised(pooled, rows.shape[1])
+
+        backend.run(batches, keep, pooling="mean")
+
+    cosines = np.einsum("ij,ij->i", vectors["fp32"], vectors["bf16"])
+    assert cosines.min() > 0.9995
+
+
+@pytest.mark.skipif(not devices.cpu_has_bf16(), reason="only in bf16")
+def test_a_model_that_bf16_sums_would_spoil_sums_in_fp32(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agreement = conversion._agreement
+
+    def spoilt(*arguments: object, summed: bool = False, **more: object) -> float:
+        return 0.99 if summed else agreement(*arguments, **more)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(conversion, "_agreement", spoilt)
+
+    found = converted(minilm(tmp_path, precision="bf16"), models_dir=tmp_path, threads=2)
+
+    assert found is not None
+    assert found.padding_only
+    assert not found.summed

@@ -77,7 +77,9 @@ def test_where_openvino_runs_out_of_memory_batches_are_halved_and_nothing_is_los
     backend = OpenVinoBackend.__new__(OpenVinoBackend)
     vars(backend).update(vars(provider._backend))
     forms = backend._forms
-    some = Form(alone=False, streams=backend.streams, attention="padded", by_parts=False)
+    some = Form(
+        alone=False, streams=backend.streams, attention="padded", by_parts=False, summed=False
+    )
     gate = _FailingAbove(forms.get(some), 300, error)
 
     class _Compiled:
