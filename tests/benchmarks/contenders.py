@@ -57,26 +57,32 @@ ALL_PEERS = (
 )
 
 
-def measure_peers(folder: Path, texts: Path, *, chunks: int, tokens: int) -> Iterator[Rate]:
+def measure_peers(
+    folder: Path, texts: Path, *, chunks: int, tokens: int, of_chunks: int
+) -> Iterator[Rate]:
     """Yield how fast each peer is; one that cannot be installed or fails says why.
+
+    Ours loads its model within the time that counts. So do they, once for as many chunks as ours
+    gets: these chunks are charged with their share of it.
 
     Args:
         folder: Where environments and the peers' tables are put.
         texts: A Parquet file with the columns `id` and `text`.
         chunks: Rows of that file.
         tokens: That the model reads of them.
+        of_chunks: In the job for which the model is loaded once.
     """
     for peer in ALL_PEERS:
         base = Rate(name=peer.name, kind="peer", chunks=chunks, tokens=tokens)
         try:
-            yield _measure(peer, folder, texts, base)
+            yield _measure(peer, folder, texts, base, of_chunks)
         except NotInstalled as error:
             yield replace(base, note=f"not installed: {error}")
         except ChildFailed as error:
             yield replace(base, note=f"failed: {error}")
 
 
-def _measure(peer: Peer, folder: Path, texts: Path, base: Rate) -> Rate:
+def _measure(peer: Peer, folder: Path, texts: Path, base: Rate, of_chunks: int) -> Rate:
     python = python_of(peer.environment, folder)
     out = folder / "peer-table"
     shutil.rmtree(out, ignore_errors=True)
@@ -87,10 +93,11 @@ def _measure(peer: Peer, folder: Path, texts: Path, base: Rate) -> Rate:
     if run.answer["rows"] != base.chunks:
         raise ChildFailed(f"its table has {run.answer['rows']} rows of {base.chunks}")
     steps = run.answer["steps"]
+    load = run.answer["load"]
     return replace(
         base,
-        seconds=run.answer["seconds"],
-        apart=f"import {steps['import']:.1f} s, load {steps['load']:.1f} s",
+        seconds=run.answer["seconds"] + load * base.chunks / of_chunks,
+        apart=f"import {steps['import']:.1f} s",
         resident_mb=run.memory.resident_mb,
         share_mb=run.memory.share_mb,
         versions=", ".join(f"{name} {of}" for name, of in run.answer["versions"].items()),

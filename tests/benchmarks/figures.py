@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 
@@ -62,7 +62,8 @@ class Rate:
     Attributes:
         kind: What the plot colours it by.
         chunks: How many it got.
-        seconds: From texts in memory to a committed table; None where it did not run.
+        seconds: From texts in memory to a committed table, with the model's load; None where it
+            did not run.
         apart: What is not in `seconds`, such as its imports.
         note: Why it did not run.
     """
@@ -94,6 +95,18 @@ class Rate:
         record["chunks_per_second"] = self.chunks_per_second
         record["tokens_per_second"] = self.tokens_per_second
         return record
+
+
+def mean_of(first: Rate, second: Rate) -> Rate:
+    """Return one rate for two looks at the same contender; where one failed, that one."""
+    if first.seconds is None or second.seconds is None:
+        return first if first.seconds is None else second
+    return replace(
+        first,
+        seconds=(first.seconds + second.seconds) / 2,
+        resident_mb=max(first.resident_mb or 0, second.resident_mb or 0),
+        share_mb=max(first.share_mb or 0, second.share_mb or 0),
+    )
 
 
 def print_rates(rates: Sequence[Rate], ours: Rate) -> None:

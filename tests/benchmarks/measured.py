@@ -20,7 +20,7 @@ from tests.benchmarks.children import ChildRun, run_child
 from tests.benchmarks.chunk_set import evenly, real_chunks, save
 from tests.benchmarks.contenders import measure_peers
 from tests.benchmarks.environments import PEERS, python_of
-from tests.benchmarks.figures import Rate
+from tests.benchmarks.figures import Rate, mean_of
 from tests.benchmarks.machine import describe_machine
 from tests.benchmarks.once import once
 from tests.benchmarks.peers.warm_up import WARM_UP
@@ -78,16 +78,14 @@ class Measured:
 
     @once
     def peers(self) -> list[Rate]:
-        """All peers, on some of the chunks."""
-        some = evenly(self.chunks, self._sizes.peer_chunks)
-        file = save(some, self.folder / "texts" / "peers.parquet")
-        rates: list[Rate] = []
-        for rate in measure_peers(
-            self.folder, file, chunks=len(some), tokens=sum(model_tokens(some))
-        ):
-            _say(f"{rate.name}: {rate.seconds and f'{rate.chunks_per_second:.1f} chunks/s'}")
-            rates.append(rate)
-        return rates
+        """All peers on some of the chunks, each before ours and after: the mean of the two.
+
+        The pace of a machine that others use too drifts by more than what is asked about.
+        """
+        before = self._peers_now()
+        _ = self.ours
+        after = self._peers_now()
+        return [mean_of(*both) for both in zip(before, after, strict=True)]
 
     @once
     def ours(self) -> ours.Embedded:
@@ -221,6 +219,18 @@ class Measured:
             run = self._module("million_child", file, state)
         shutil.rmtree(state)
         return run
+
+    def _peers_now(self) -> list[Rate]:
+        some = evenly(self.chunks, self._sizes.peer_chunks)
+        file = save(some, self.folder / "texts" / "peers.parquet")
+        tokens = sum(model_tokens(some))
+        rates: list[Rate] = []
+        for rate in measure_peers(
+            self.folder, file, chunks=len(some), tokens=tokens, of_chunks=len(self.chunks)
+        ):
+            _say(f"{rate.name}: {rate.seconds and f'{rate.chunks_per_second:.1f} chunks/s'}")
+            rates.append(rate)
+        return rates
 
     @once
     def _file(self) -> Path:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from tests.benchmarks.chunk_set import evenly
-from tests.benchmarks.figures import Rate, figure
+from tests.benchmarks.figures import Rate, figure, mean_of
 from tests.benchmarks.flops import forward_flops
 from tests.benchmarks.once import once
 from tests.benchmarks.process_memory import MemoryWatch
@@ -95,3 +95,13 @@ def test_memory_of_a_grandchild_counts():
     assert 200 < watch.peak.share_mb < 300
     assert 200 < watch.peak.resident_mb < 400
     assert not watch.still_alive()
+
+
+def test_two_looks_at_a_contender_are_one_rate() -> None:
+    first = Rate(name="peer", kind="peer", chunks=10, tokens=1000, seconds=2.0, resident_mb=5.0)
+    second = Rate(name="peer", kind="peer", chunks=10, tokens=1000, seconds=3.0, resident_mb=4.0)
+    failed = Rate(name="peer", kind="peer", chunks=10, tokens=1000, note="failed: no memory")
+
+    assert mean_of(first, second).seconds == 2.5
+    assert mean_of(first, second).resident_mb == 5.0
+    assert mean_of(first, failed) == mean_of(failed, first) == failed

@@ -32,7 +32,8 @@ def main() -> None:
     pipeline.run(nodes=[TextNode(id_=row["id"], text=row["text"]) for row in table])
     watch.ended("run")
     rows = lancedb.connect(options.out).open_table("chunks").count_rows()
-    answer(watch, timed=watch.seconds["run"], rows=rows, packages=PACKAGES)
+    load, timed = watch.seconds["load"], watch.seconds["run"]
+    answer(watch, load=load, timed=timed, rows=rows, packages=PACKAGES)
 
 
 if __name__ == "__main__":

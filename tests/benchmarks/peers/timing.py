@@ -49,17 +49,24 @@ def read_texts(file: Path) -> pa.Table:
 
 
 def answer(
-    watch: Stopwatch, *, timed: float, rows: int, packages: list[str], **more: object
+    watch: Stopwatch,
+    *,
+    load: float = 0.0,
+    timed: float,
+    rows: int,
+    packages: list[str],
+    **more: object,
 ) -> None:
     """Print what the bench reads.
 
     Args:
         watch: All steps.
+        load: Seconds in which it loads a model that it has loaded, or converted, before.
         timed: Seconds from texts in memory to a committed table.
         rows: In that table.
         packages: Whose versions are told.
         more: Anything else.
     """
     versions = {name: importlib.metadata.version(name) for name in packages}
-    result = {"steps": watch.seconds, "seconds": timed, "rows": rows, "versions": versions}
-    sys.stdout.write(json.dumps(result | more) + "\n")
+    result = {"steps": watch.seconds, "load": load, "seconds": timed, "rows": rows}
+    sys.stdout.write(json.dumps(result | more | {"versions": versions}) + "\n")
