@@ -12,7 +12,8 @@ import pytest
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
-TEXTS = 40_000
+# Read for long enough that progress is told meanwhile, however fast the machine.
+TEXTS = 200_000
 
 JOB = """
 import sys, threading
