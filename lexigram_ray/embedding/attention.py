@@ -20,7 +20,7 @@ from lexigram_ray.embedding.pooling import MASK_INPUT
 if TYPE_CHECKING:
     import openvino
 
-# Of what `written_out` makes: compiled models of an earlier one are not used.
+# Of what `written_out` and `pooling.summed` make: compiled models of an earlier one are not used.
 VERSION = 1
 ATTENTION = "ScaledDotProductAttention"
 MASK_PLACE, SCALE_PLACE = 3, 4

@@ -251,10 +251,18 @@ def _best_agreement(
 ) -> tuple[float, bool]:
     """Return the cosine to torch, and whether the model sums up its tokens itself."""
     if padding_only and model.spec.precision == "bf16" and model.spec.pooling == "mean":
-        cosine = _agreement(model, converted_to, reference, threads, padding_only=True, summed=True)
-        if cosine >= MIN_COSINE:
-            return cosine, True
-        logger.info("model %s sums in fp32: cosine %.5f", model.spec.name, cosine)
+        try:
+            cosine = _agreement(
+                model, converted_to, reference, threads, padding_only=True, summed=True
+            )
+        except (EmbeddingError, RuntimeError) as error:
+            if is_lack_of_memory(error):
+                raise
+            logger.info("model %s sums in fp32: %s", model.spec.name, error)
+        else:
+            if cosine >= MIN_COSINE:
+                return cosine, True
+            logger.info("model %s sums in fp32: cosine %.5f", model.spec.name, cosine)
     return _agreement(model, converted_to, reference, threads, padding_only=padding_only), False
 
 

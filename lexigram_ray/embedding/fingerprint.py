@@ -8,7 +8,8 @@ from dataclasses import asdict
 
 from lexigram_ray.core.types import ModelSpec
 
-# Raised when this package itself begins to make other vectors from the same model.
+# Raised when this package itself begins to make other vectors from the same model: farther apart
+# than the precision's own rounding, which another processor or OpenVINO changes as well.
 ENGINE_VERSION = 1
 
 

@@ -215,7 +215,12 @@ def _in_floats(model: LocalModel, precision: str, models_dir: Path, threads: int
 
     found = converted_floats(model, models_dir=models_dir, threads=threads)
     backend = OpenVinoBackend(
-        found.model, precision=precision, threads=threads, padding_only=found.padding_only
+        found.model,
+        precision=precision,
+        threads=threads,
+        padding_only=found.padding_only,
+        # As in use: only its speed is looked at.
+        summed=precision == "bf16",
     )
     return LocalProvider(in_floats(model, precision), backend)
 

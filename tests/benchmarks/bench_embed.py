@@ -76,7 +76,8 @@ def _part_names(text: str) -> list[str]:
     unknown = set(names).difference(PARTS)
     if unknown:
         raise argparse.ArgumentTypeError(f"no part is called {', '.join(sorted(unknown))}")
-    return names
+    # The peers' first look is before anything of ours.
+    return [name for name in PARTS if name in names]
 
 
 def _rates(measured: Measured) -> list[Rate]:

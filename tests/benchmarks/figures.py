@@ -62,8 +62,8 @@ class Rate:
     Attributes:
         kind: What the plot colours it by.
         chunks: How many it got.
-        seconds: From texts in memory to a committed table, with the model's load; None where it
-            did not run.
+        seconds: From texts in memory to a committed table, with the model's load; the engine's are
+            without both. None where it did not run.
         apart: What is not in `seconds`, such as its imports.
         note: Why it did not run.
     """
@@ -104,8 +104,8 @@ def mean_of(first: Rate, second: Rate) -> Rate:
     return replace(
         first,
         seconds=(first.seconds + second.seconds) / 2,
-        resident_mb=max(first.resident_mb or 0, second.resident_mb or 0),
-        share_mb=max(first.share_mb or 0, second.share_mb or 0),
+        resident_mb=_larger(first.resident_mb, second.resident_mb),
+        share_mb=_larger(first.share_mb, second.share_mb),
     )
 
 
@@ -138,6 +138,10 @@ def print_figures(title: str, figures: Iterable[Figure]) -> None:
         verdict = {True: "ok", False: "not ok", None: ""}[item.ok]
         said = ": ".join(filter(None, (verdict, item.note)))
         print(f"| {item.name} | {item.shown} | {item.goal} | {said} |", flush=True)
+
+
+def _larger(first: float | None, second: float | None) -> float | None:
+    return max((size for size in (first, second) if size is not None), default=None)
 
 
 def _cell(value: float | None, form: str) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import openvino
 import pytest
 
+from lexigram_ray.core.errors import EmbeddingError
 from lexigram_ray.embedding import conversion, devices
 from lexigram_ray.embedding.attention import masks_padding_only, written_out
 from lexigram_ray.embedding.batching import TokenBatch, token_batches
@@ -129,14 +130,48 @@ def test_summed_in_bf16_vectors_stay_those_of_fp32(models_dir: Path) -> None:
     assert cosines.min() > 0.9995
 
 
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_whether_the_graph_sums_or_not_the_vectors_are_the_same(
+    models_dir: Path, pooling: str
+) -> None:
+    model = minilm(models_dir)
+    found = converted(model, models_dir=models_dir, threads=2)
+    assert found is not None
+    ids = [np.arange(1000, 1000 + length, dtype=np.int32) for length in [250] * 4 + [60, 99, 3]]
+    batches = list(token_batches(ids, np.arange(len(ids)), budget=1024, pad_id=0))
+    only = np.zeros(1, np.int64)
+    (alone,) = token_batches(ids[:1], only, budget=1, pad_id=0)
+    answers: list[np.ndarray] = []
+    for in_graph in (True, False):
+        backend = OpenVinoBackend(
+            found.model, precision="fp32", threads=2, padding_only=True, summed=in_graph
+        )
+        rows = np.empty((len(ids) + 1, model.spec.dimension), np.float32)
+
+        def keep(batch: TokenBatch, pooled: np.ndarray, rows: np.ndarray = rows) -> None:
+            rows[batch.rows] = pooled
+
+        backend.run(batches, keep, pooling=pooling)
+        rows[-1] = backend.run_one(alone, pooling=pooling)[0]
+        assert backend._form(alone, pooling, alone=True).summed is (in_graph and pooling == "mean")
+        answers.append(rows)
+
+    np.testing.assert_allclose(*answers, atol=1e-4)
+
+
 @pytest.mark.skipif(not devices.cpu_has_bf16(), reason="only in bf16")
+@pytest.mark.parametrize("outcome", [0.99, EmbeddingError("not finite"), RuntimeError("no kernel")])
 def test_a_model_that_bf16_sums_would_spoil_sums_in_fp32(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outcome: float | Exception
 ) -> None:
     agreement = conversion._agreement
 
     def spoilt(*arguments: object, summed: bool = False, **more: object) -> float:
-        return 0.99 if summed else agreement(*arguments, **more)  # pyright: ignore[reportArgumentType]
+        if not summed:
+            return agreement(*arguments, **more)  # pyright: ignore[reportArgumentType]
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
     monkeypatch.setattr(conversion, "_agreement", spoilt)
 

@@ -104,4 +104,5 @@ def test_two_looks_at_a_contender_are_one_rate() -> None:
 
     assert mean_of(first, second).seconds == 2.5
     assert mean_of(first, second).resident_mb == 5.0
+    assert mean_of(first, second).share_mb is None
     assert mean_of(first, failed) == mean_of(failed, first) == failed

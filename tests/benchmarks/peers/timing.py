@@ -61,7 +61,8 @@ def answer(
 
     Args:
         watch: All steps.
-        load: Seconds in which it loads a model that it has loaded, or converted, before.
+        load: Seconds in which it loads the model and embeds its first few texts; 0 where that
+            converts the model too.
         timed: Seconds from texts in memory to a committed table.
         rows: In that table.
         packages: Whose versions are told.
