@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lexigram_ray.embedding.compiled_models import FIRST_INFERENCE
 from lexigram_ray.embedding.openvino_import import import_openvino
-from lexigram_ray.embedding.pooling import MASK_INPUT
+from lexigram_ray.embedding.pooling import reads_mask
 
 if TYPE_CHECKING:
     import openvino
@@ -101,7 +101,7 @@ def _masks(model: openvino.Model, mask: NDArray[np.int64]) -> Iterator[NDArray[n
     for source in distinct.values():
         probe = openvino.Model([source], model.get_parameters(), "mask")
         compiled = openvino.Core().compile_model(probe, "CPU", settings)
-        given = [mask if _reads_mask(place) else np.ones_like(mask) for place in compiled.inputs]
+        given = [mask if reads_mask(place) else np.ones_like(mask) for place in compiled.inputs]
         with FIRST_INFERENCE:
             found = compiled(given)[0]
         yield _as_added(found)
@@ -128,7 +128,7 @@ def _is_of_padding(found: NDArray[np.float32], mask: NDArray[np.int64]) -> bool:
 
 def _row_of_padding(model: openvino.Model) -> openvino.Node:
     ops = import_openvino().opset13
-    mask = next(filter(_reads_mask, model.inputs))
+    mask = next(filter(reads_mask, model.inputs))
     padding = ops.subtract(ops.constant(np.float32(1)), ops.convert(mask, "f32"))
     added = ops.multiply(padding, ops.constant(np.float32(MASKED)))
     return ops.unsqueeze(added, ops.constant(np.array([1, 2])))
@@ -140,7 +140,3 @@ def _scale(attention: openvino.Node) -> openvino.Node | openvino.Output:
     ops = import_openvino().opset13
     width = attention.input_value(0).get_partial_shape()[3].get_length()
     return ops.constant(np.float32(1 / math.sqrt(width)))
-
-
-def _reads_mask(place: openvino.Output) -> bool:
-    return MASK_INPUT in place.get_names()

@@ -49,10 +49,15 @@ def summed(model: openvino.Model) -> openvino.Model:
     """
     module = import_openvino()
     ops = module.opset13
-    mask = next(place for place in model.inputs if MASK_INPUT in place.get_names())
+    mask = next(filter(reads_mask, model.inputs))
     row = ops.unsqueeze(ops.convert(mask, "f32"), ops.constant(np.array([1])))
     sums = ops.matmul(row, model.get_results()[0].input_value(0), False, False)
     return module.Model([sums], model.get_parameters(), "summed")
+
+
+def reads_mask(place: openvino.Output) -> bool:
+    """Whether this input of a model says which tokens are padding."""
+    return MASK_INPUT in place.get_names()
 
 
 def normalised(pooled: NDArray[np.float32], dimension: int) -> NDArray[np.float32]:
